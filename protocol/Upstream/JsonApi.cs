@@ -1,0 +1,68 @@
+namespace Keylime.Protocol.Upstream;
+
+/// <summary>A JSON:API document around one resource (jsonapi.org, 1.1).</summary>
+public sealed record Document<T>(Resource<T> Data)
+{
+    public DocumentLinks? Links { get; init; }
+
+    public DocumentMeta? Meta { get; init; }
+
+    public JsonApiVersion? Jsonapi { get; init; }
+}
+
+/// <summary>A JSON:API document around a list of resources.</summary>
+public sealed record ListDocument<T>(IReadOnlyList<Resource<T>> Data)
+{
+    public DocumentLinks? Links { get; init; }
+
+    public JsonApiVersion? Jsonapi { get; init; }
+}
+
+public sealed record Resource<T>(string Type, T Attributes)
+{
+    public string? Id { get; init; }
+
+    public DocumentLinks? Links { get; init; }
+}
+
+public sealed record DocumentLinks
+{
+    public string? Self { get; init; }
+
+    public string? Next { get; init; }
+}
+
+public sealed record DocumentMeta
+{
+    /// <summary>Whole seconds; the upstream agent sleeps so long before it attests again.</summary>
+    public long? SecondsToNextAttestation { get; init; }
+}
+
+public sealed record JsonApiVersion(string Version)
+{
+    public static JsonApiVersion Current { get; } = new("1.1");
+}
+
+/// <summary>The answer to a request that failed.</summary>
+public sealed record ErrorDocument(IReadOnlyList<ErrorObject> Errors)
+{
+    public DocumentLinks? Links { get; init; }
+
+    public JsonApiVersion? Jsonapi { get; init; }
+}
+
+/// <param name="Status">The HTTP status, as text.</param>
+/// <param name="Detail">For a person: what, where, what was expected.</param>
+public sealed record ErrorObject(string Status, string Detail)
+{
+    /// <summary>Stable, snake case.</summary>
+    public string? Code { get; init; }
+
+    public string? Title { get; init; }
+
+    public ErrorSource? Source { get; init; }
+}
+
+/// <param name="Pointer">A JSON pointer (RFC 6901) into the request.</param>
+[System.Diagnostics.CodeAnalysis.SuppressMessage("Naming", "CA1720:Identifiers should not contain type names", Justification = "JSON:API's word.")]
+public sealed record ErrorSource(string Pointer);
