@@ -1,0 +1,199 @@
+using System.Net;
+using Keylime.Protocol;
+using Keylime.Tpm;
+
+namespace Keylime.Agent;
+
+/// <summary>Registers, proves, attests, for ever; whatever fails is tried again, from as far back as it takes.</summary>
+internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, ImaLogFile ima, byte[] uefiLog, DateTimeOffset bootTime, TimeProvider time)
+{
+    /// <summary>What one round came to: see <c>keylime-agent --help</c>.</summary>
+    public const int Passed = 0;
+
+    public const int Failed = 3;
+
+    private readonly Backoff _backoff = new(
+        TimeSpan.FromMilliseconds(options.ExponentialBackoffInitialDelay),
+        TimeSpan.FromMilliseconds(options.ExponentialBackoffMaxDelay),
+        new Random());
+
+    private AgentId _id;
+    private bool _registered;
+    private SessionToken? _token;
+    private bool _tokenIsNew;
+    private string? _lastEvaluation;
+
+    /// <summary>Attests until it is told to stop, or once.</summary>
+    /// <returns>With <paramref name="once"/> the exit code; otherwise it does not return but by <see cref="OperationCanceledException"/>.</returns>
+    /// <exception cref="ServiceRefusedException">With <paramref name="once"/>: the service did not take it.</exception>
+    public async Task<int> RunAsync(bool once, CancellationToken cancel)
+    {
+        using var registrar = new ServiceClient(options.RegistrarUrl, options.RegistrarCa);
+        using var verifier = new ServiceClient(options.VerifierUrl, options.VerifierCa);
+        while (true)
+        {
+            try
+            {
+                return await WithTpmAsync(registrar, verifier, once, cancel);
+            }
+            catch (Exception e) when (!once && e is IOException or TpmRefusedException or TpmFormatException or UnauthorizedAccessException)
+            {
+                var pause = _backoff.Next(null);
+                Log.Error($"TPM: {e.Message} Opened anew in {pause.TotalSeconds:F0} s.");
+                await Task.Delay(pause, time, cancel);
+            }
+        }
+    }
+
+    private async Task<int> WithTpmAsync(ServiceClient registrar, ServiceClient verifier, bool once, CancellationToken cancel)
+    {
+        await using var tpm = new TpmClient(openTpm(), time);
+        await tpm.StartupAsync(keepState: false, cancel);
+        await tpm.FlushLeftoversAsync(cancel);
+        var facts = await MachineFacts.ReadAsync(tpm, cancel);
+        var keys = await MachineKeys.OpenAsync(tpm, options, cancel);
+        _id = Identify(keys);
+        Log.Info($"Agent {_id}, attestation key {Convert.ToHexStringLower(keys.AttestationKey.Name.Span)}.");
+        try
+        {
+            var attestation = new Attestation(verifier, _id, ima, uefiLog, bootTime);
+            while (true)
+            {
+                var (pause, exit) = await RoundAsync(registrar, verifier, attestation, tpm, facts, keys, once, cancel);
+                if (once)
+                    return exit;
+                await Task.Delay(pause, time, cancel);
+            }
+        }
+        finally
+        {
+            await ReleaseAsync(tpm, keys);
+        }
+    }
+
+    // One round: as much of registration, session and attestation as is needed.
+    private async Task<(TimeSpan Pause, int Exit)> RoundAsync(
+        ServiceClient registrar, ServiceClient verifier, Attestation attestation, TpmClient tpm, MachineFacts facts, MachineKeys keys,
+        bool once, CancellationToken cancel)
+    {
+        try
+        {
+            if (!_registered)
+            {
+                await new Registration(registrar, options).RegisterAsync(_id, tpm, keys, cancel);
+                _registered = true;
+            }
+
+            if (_token is null || time.GetUtcNow() >= _token.RenewAt)
+            {
+                _token = await new Session(verifier, time).OpenAsync(_id, tpm, keys.AttestationKey, cancel);
+                _tokenIsNew = true;
+                if (_token is null)
+                    return NotEnrolled(once);
+            }
+
+            var outcome = await attestation.RunAsync(tpm, facts, keys.AttestationKey, _token.Value, cancel);
+            _tokenIsNew = false;
+            _backoff.Reset();
+            Report(outcome);
+            return (Interval(outcome.Next), outcome.Evaluation == "fail" ? Failed : Passed);
+        }
+        catch (ServiceRefusedException e) when (!once)
+        {
+            return (After(e), Failed);
+        }
+        catch (HttpRequestException e) when (!once)
+        {
+            var pause = _backoff.Next(null);
+            Log.Warning($"The service cannot be reached: {e.Message} Next try in {pause.TotalSeconds:F0} s.");
+            return (pause, Failed);
+        }
+    }
+
+    private TimeSpan After(ServiceRefusedException refusal)
+    {
+        switch (refusal.Status)
+        {
+            case HttpStatusCode.Unauthorized when !_tokenIsNew:
+                // The token ran out: another one, at once. If that one is refused too the pauses below hold.
+                (_token, _tokenIsNew) = (null, true);
+                return TimeSpan.Zero;
+            case HttpStatusCode.Unauthorized or HttpStatusCode.Forbidden:
+                _token = null;
+                break;
+            case HttpStatusCode.NotFound or HttpStatusCode.Gone:
+                (_token, _registered) = (null, false); // whoever was there has forgotten this machine
+                break;
+        }
+
+        var pause = _backoff.Next(refusal.RetryAfter);
+        Log.Warning($"{refusal.Message} Next try in {pause.TotalSeconds:F0} s.");
+        return pause;
+    }
+
+    private (TimeSpan Pause, int Exit) NotEnrolled(bool once)
+    {
+        _registered = false; // the registrar may have lost it; to register again with the same keys changes nothing
+        var message = $"The service does not take the proof of possession: {_id} is not enrolled, or with another key. An operator runs: keylime node enrol {_id}";
+        if (once)
+            throw new ServiceRefusedException("session", null, null, message);
+
+        var pause = _backoff.Next(null);
+        Log.Warning($"{message} Next try in {pause.TotalSeconds:F0} s.");
+        return (pause, Failed);
+    }
+
+    private void Report(AttestationOutcome outcome)
+    {
+        if (outcome.Evaluation == "fail")
+        {
+            foreach (var finding in outcome.Findings)
+                Log.Warning($"Not trusted: {finding.Code}: {finding.Detail}");
+        }
+        else if (outcome.Evaluation != _lastEvaluation || _lastEvaluation is null)
+        {
+            Log.Info($"Attested: {outcome.Evaluation ?? "accepted"}.");
+        }
+
+        _lastEvaluation = outcome.Evaluation ?? "accepted";
+    }
+
+    // Never earlier than told; a little later, each time another little, so that a fleet spreads out.
+    private TimeSpan Interval(TimeSpan? told)
+    {
+        var interval = told is { } t && t > TimeSpan.Zero ? t : TimeSpan.FromSeconds(options.AttestationIntervalSeconds);
+        return interval * (1 + Random.Shared.NextDouble() * 0.05);
+    }
+
+    private AgentId Identify(MachineKeys keys)
+    {
+        switch (options.Uuid)
+        {
+            case "hash_ek":
+                return AgentId.Parse(keys.EkHash);
+            case "generate":
+                // Made once and kept: an id that changed at each start would be another node each time.
+                if (!File.Exists(options.UuidPath))
+                    AgentData.SaveFile(options.UuidPath, System.Text.Encoding.ASCII.GetBytes(Guid.NewGuid().ToString()));
+                return AgentId.TryParse(File.ReadAllText(options.UuidPath).Trim(), null, out var id)
+                    ? id
+                    : throw new OptionsException($"{options.UuidPath} holds no agent id.", "remove the file, and one is made");
+            default:
+                return AgentId.Parse(options.Uuid);
+        }
+    }
+
+    private static async Task ReleaseAsync(TpmClient tpm, MachineKeys keys)
+    {
+        using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(1));
+        try
+        {
+            await keys.ReleaseEndorsementKeyAsync(limit.Token);
+            await tpm.FlushContextAsync(keys.AttestationKey.Handle, limit.Token);
+        }
+        catch (Exception e) when (e is IOException or TpmRefusedException or TpmFormatException or OperationCanceledException)
+        {
+            // The TPM is gone, or slow: the next start flushes what is left.
+        }
+    }
+}

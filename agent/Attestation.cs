@@ -1,0 +1,202 @@
+using System.Collections.Immutable;
+using System.Net;
+using System.Text.Json;
+using Keylime.Protocol;
+using Keylime.Protocol.Upstream;
+using Keylime.Tpm;
+
+namespace Keylime.Agent;
+
+/// <summary>What the service made of one attestation.</summary>
+/// <param name="Evaluation"><c>pass</c>, <c>fail</c>, or <see langword="null"/> where the service does not tell, as upstream does not.</param>
+/// <param name="Next">How long until the next one, if the service said.</param>
+internal sealed record AttestationOutcome(string? Evaluation, IReadOnlyList<AttestationFinding> Findings, TimeSpan? Next);
+
+/// <summary>One attestation: says what can be proven, proves what is asked for.</summary>
+internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile ima, byte[] uefiLog, DateTimeOffset bootTime)
+{
+    private const int QuoteTries = 5;
+    private const int MaxInterval = 86_400;
+
+    public async Task<AttestationOutcome> RunAsync(TpmClient tpm, MachineFacts facts, LoadedKey key, string token, CancellationToken cancel)
+    {
+        // A request is made anew for each try: its counts, and the challenge that comes back, are never old.
+        var path = $"v3.0/agents/{id}/attestations";
+        var offered = new AttestationAttributes { EvidenceSupported = Offer(facts, key, ima.Refresh()), SystemInfo = new SystemInfo(bootTime) };
+        var answer = await verifier.SendAsync(HttpMethod.Post, path, Body(offered), token, static s => s == HttpStatusCode.Created, cancel);
+        var asked = ServiceClient.Read(answer, UpstreamJson.Default.DocumentAttestationAttributes, "attestation").Data.Attributes.EvidenceRequested;
+        var target = verifier.PathOf(answer.Location, path);
+
+        var content = await CollectAsync(tpm, key, asked ?? [], cancel);
+        answer = await verifier.SendAsync(HttpMethod.Patch, target, content, token, static s => s == HttpStatusCode.Accepted, cancel);
+        return Outcome(answer);
+    }
+
+    // Upstream echoes the evidence, which may be megabytes: an answer that is too long, or that cannot be read, was an acceptance all the same.
+    private static AttestationOutcome Outcome(ServiceClient.Answer answer)
+    {
+        try
+        {
+            var document = answer.Body is null ? null : JsonSerializer.Deserialize(answer.Body, UpstreamJson.Default.DocumentAttestationAttributes);
+            var attributes = document?.Data.Attributes;
+            TimeSpan? next = document?.Meta?.SecondsToNextAttestation is { } seconds and >= 0 ? TimeSpan.FromSeconds(Math.Min(seconds, MaxInterval)) : null;
+            var evaluation = attributes?.Evaluation is "pending" ? null : attributes?.Evaluation;
+            return new AttestationOutcome(evaluation, attributes?.Findings ?? [], next);
+        }
+        catch (JsonException e)
+        {
+            Log.Warning($"The answer to the evidence cannot be read: {e.Message}");
+            return new AttestationOutcome(null, [], null);
+        }
+    }
+
+    private List<EvidenceItem> Offer(MachineFacts facts, LoadedKey key, long imaLines) =>
+    [
+        new EvidenceItem(EvidenceItem.Certification, EvidenceItem.TpmQuote)
+        {
+            Capabilities = new EvidenceCapabilities
+            {
+                ComponentVersion = "2.0",
+                HashAlgorithms = [.. facts.Banks.Select(static b => b.Bank.ProtocolName()!)],
+                SignatureSchemes = facts.Schemes,
+                AvailableSubjects = facts.Banks.ToDictionary(static b => b.Bank.ProtocolName()!, static b => (IReadOnlyList<int>?)[.. b.Pcrs]),
+                CertificationKeys = [Describe(key)],
+            },
+        },
+        new EvidenceItem(EvidenceItem.Log, EvidenceItem.UefiLog)
+        {
+            Capabilities = new EvidenceCapabilities
+            {
+                EvidenceVersion = "2.1",
+                EntryCount = UefiLog.CountEvents(uefiLog),
+                SupportsPartialAccess = false,
+                Appendable = false,
+                Formats = [ChosenParameters.OctetStream],
+            },
+        },
+        new EvidenceItem(EvidenceItem.Log, EvidenceItem.ImaLog)
+        {
+            Capabilities = new EvidenceCapabilities
+            {
+                EntryCount = imaLines,
+                SupportsPartialAccess = true,
+                Appendable = true,
+                Formats = [ChosenParameters.PlainText, ChosenParameters.OctetStream],
+            },
+        },
+    ];
+
+    private static CertificationKey Describe(LoadedKey key) => new()
+    {
+        KeyClass = "asymmetric",
+        KeyAlgorithm = key.Public.Type.ProtocolName(),
+        KeySize = key.Public switch
+        {
+            PublicArea.Rsa rsa => rsa.KeyBits,
+            PublicArea.Ecc { Curve: TpmCurve.NistP521 } => 521,
+            PublicArea.Ecc ecc => ecc.Curve.CoordinateSize() * 8,
+            _ => throw new System.Diagnostics.UnreachableException(),
+        },
+        ServerIdentifier = "ak",
+        LocalIdentifier = Convert.ToHexStringLower(key.Name.Span),
+        Public = key.Public.Encode(),
+        AllowableHashAlgorithms = [key.Public.Scheme.Hash.ProtocolName()!],
+        AllowableSignatureSchemes = [key.Public.Scheme.Algorithm.ProtocolName()!],
+    };
+
+    private async Task<EvidenceContent> CollectAsync(TpmClient tpm, LoadedKey key, IReadOnlyList<EvidenceItem> asked, CancellationToken cancel)
+    {
+        EvidenceData? quote = null;
+        var order = new List<string>();
+        var logs = new List<LogEvidence>();
+        foreach (var item in asked.OrderBy(static i => i.EvidenceType == EvidenceItem.TpmQuote ? 0 : 1))
+        {
+            switch (item.EvidenceType)
+            {
+                // The quote comes first, so that the list that is read behind it is never behind it.
+                case EvidenceItem.TpmQuote when quote is null:
+                    quote = await QuoteAsync(tpm, key, item.ChosenParameters, cancel);
+                    break;
+                case EvidenceItem.ImaLog when !logs.Exists(static l => l.Type == EvidenceItem.ImaLog):
+                    logs.Add(Ima(item.ChosenParameters));
+                    break;
+                case EvidenceItem.UefiLog when !logs.Exists(static l => l.Type == EvidenceItem.UefiLog):
+                    logs.Add(new LogEvidence(EvidenceItem.UefiLog, null, IsText: false, () => [uefiLog]));
+                    break;
+                default:
+                    Log.Warning($"The service asks for '{item.EvidenceType}', which this agent does not have.");
+                    break;
+            }
+        }
+
+        if (quote is null)
+            throw new ServiceRefusedException("attestation", null, null, "the service asks for no quote");
+
+        order.AddRange(asked.Select(static i => i.EvidenceType).Distinct()
+            .Where(t => t == EvidenceItem.TpmQuote || logs.Exists(l => l.Type == t)));
+        return new EvidenceContent(quote, order, logs);
+    }
+
+    private LogEvidence Ima(ChosenParameters? parameters)
+    {
+        var lines = ima.Refresh();
+        var from = parameters?.StartingOffset ?? 0;
+        if (from > lines || from < 0)
+            throw new ServiceRefusedException("attestation", null, null, $"the service asks for the measurement list from line {from}, and it has {lines}");
+
+        var to = parameters?.EntryCount is { } most and >= 0 ? Math.Min(lines, from + most) : lines;
+        return new LogEvidence(
+            EvidenceItem.ImaLog, to - from, IsText: parameters?.Format != ChosenParameters.OctetStream, () => ima.ReadLines(from, to));
+    }
+
+    private static async Task<EvidenceData> QuoteAsync(TpmClient tpm, LoadedKey key, ChosenParameters? asked, CancellationToken cancel)
+    {
+        var selection = Selection(key, asked);
+        for (var i = 0; i < QuoteTries; i++)
+        {
+            // PCR 10 may move between the two commands; the values have to be those that were signed.
+            var values = await tpm.PcrReadAsync(selection, cancel);
+            var quote = await tpm.QuoteAsync(key.Handle, asked!.Challenge, selection, cancel);
+            if (IsOver(quote, values, key.Public.Scheme.Hash))
+            {
+                return new EvidenceData
+                {
+                    SubjectData = values.Encode(),
+                    Message = quote.Message.ToArray(),
+                    Signature = quote.Signature.ToArray(),
+                };
+            }
+        }
+
+        throw new IOException($"The PCRs changed during each of {QuoteTries} quotes.");
+    }
+
+    private static bool IsOver(SignedStatement quote, PcrBlob values, TpmAlgorithm hash)
+    {
+        using var digest = System.Security.Cryptography.IncrementalHash.CreateHash(hash.HashName());
+        foreach (var value in values.Values)
+            digest.AppendData(value.Span);
+        return QuoteStatement.Parse(quote.Message).PcrDigest.Span.SequenceEqual(digest.GetHashAndReset());
+    }
+
+    private static PcrSelection Selection(LoadedKey key, ChosenParameters? asked)
+    {
+        var scheme = key.Public.Scheme;
+        if (asked?.Challenge is not { Length: > 0 })
+            throw new ServiceRefusedException("attestation", null, null, "the service asks for a quote without a challenge");
+        if (asked.SignatureScheme is { } name && name != scheme.Algorithm.ProtocolName() || asked.HashAlgorithm is { } hash && hash != scheme.Hash.ProtocolName())
+            throw new ServiceRefusedException("attestation", null, null, $"the service asks for {asked.SignatureScheme} with {asked.HashAlgorithm}; the key signs {scheme.Algorithm.ProtocolName()} with {scheme.Hash.ProtocolName()}");
+
+        // One bank: the one with PCRs in it; where there are several, the one of the hash that was asked for.
+        var banks = (asked.SelectedSubjects ?? ImmutableDictionary<string, IReadOnlyList<int>?>.Empty).Where(static b => b.Value is { Count: > 0 }).ToList();
+        var chosen = banks.Count == 1 ? banks[0] : banks.FirstOrDefault(b => b.Key == asked.HashAlgorithm);
+        if (chosen.Value is null || !TpmAlgorithms.TryFromProtocolName(chosen.Key, out var bank) || chosen.Value.Any(static p => p is < 0 or > 23))
+            throw new ServiceRefusedException("attestation", null, null, "the service asks for a quote over no PCR of a bank");
+        return new PcrSelection(bank, PcrSet.Of([.. chosen.Value]));
+    }
+
+    private static HttpContent Body(AttestationAttributes attributes) => ServiceClient.Json(
+        new Document<AttestationAttributes>(new Resource<AttestationAttributes>("attestation", attributes)),
+        UpstreamJson.Default.DocumentAttestationAttributes,
+        jsonApi: true);
+}

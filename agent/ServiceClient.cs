@@ -1,0 +1,181 @@
+using System.Globalization;
+using System.Net;
+using System.Net.Http.Headers;
+using System.Net.Security;
+using System.Security.Authentication;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+
+namespace Keylime.Agent;
+
+/// <summary>The service answered, and not with what was asked for.</summary>
+internal sealed class ServiceRefusedException(string what, HttpStatusCode? status, TimeSpan? retryAfter, string detail)
+    : Exception(status is { } code ? $"{what}: {(int)code} {detail}" : $"{what}: {detail}")
+{
+    public HttpStatusCode? Status { get; } = status;
+
+    public TimeSpan? RetryAfter { get; } = retryAfter;
+}
+
+/// <summary>Requests to one origin, over TLS with one CA, with bounded answers. Nothing is sent anywhere else, whatever the service says.</summary>
+internal sealed class ServiceClient : IDisposable
+{
+    /// <summary>The largest answer that is read, in bytes.</summary>
+    public const int MaxAnswer = 1024 * 1024;
+
+    private const string JsonApi = "application/vnd.api+json";
+    private const int MaxDetail = 300;
+    private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(15);
+
+    // A first measurement list of many megabytes over a thin line takes its time.
+    private static readonly TimeSpan RequestTimeout = TimeSpan.FromMinutes(5);
+
+    private readonly HttpClient _http;
+    private readonly Uri _origin;
+
+    public ServiceClient(Uri origin, string caFile)
+    {
+        _origin = origin;
+        var handler = new SocketsHttpHandler
+        {
+            AllowAutoRedirect = false, // a redirect could send a token elsewhere
+            UseCookies = false,
+            ConnectTimeout = ConnectTimeout,
+            PooledConnectionLifetime = TimeSpan.FromMinutes(10),
+            MaxResponseHeadersLength = 16,
+        };
+        if (origin.Scheme == Uri.UriSchemeHttps)
+            handler.SslOptions = Tls(caFile);
+        _http = new HttpClient(handler) { BaseAddress = origin, Timeout = RequestTimeout, MaxResponseContentBufferSize = MaxAnswer };
+    }
+
+    public void Dispose() => _http.Dispose();
+
+    /// <summary>An answer: its status, its text if it was not too long, where it points to.</summary>
+    public sealed record Answer(HttpStatusCode Status, byte[]? Body, Uri? Location);
+
+    /// <summary>Sends a request, and gives an answer of the status wanted.</summary>
+    /// <exception cref="ServiceRefusedException">Any other status.</exception>
+    /// <exception cref="HttpRequestException">The service cannot be reached.</exception>
+    public async Task<Answer> SendAsync(
+        HttpMethod method, string path, HttpContent? content, string? token, Func<HttpStatusCode, bool> wanted, CancellationToken cancel)
+    {
+        using var request = new HttpRequestMessage(method, new Uri(path, UriKind.Relative)) { Content = content };
+        request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue(content?.Headers.ContentType?.MediaType ?? "application/json"));
+        request.Headers.TryAddWithoutValidation("X-Request-ID", RandomNumberGenerator.GetHexString(8, lowercase: true));
+        if (token is not null)
+            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
+
+        var what = string.Create(CultureInfo.InvariantCulture, $"{method} {path}");
+        try
+        {
+            using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
+            var body = await ReadBodyAsync(response, cancel);
+            return wanted(response.StatusCode)
+                ? new Answer(response.StatusCode, body, response.Headers.Location)
+                : throw new ServiceRefusedException(what, response.StatusCode, RetryAfter(response), Detail(body));
+        }
+        catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
+        {
+            throw new HttpRequestException($"{what}: no answer within {RequestTimeout.TotalSeconds} s.", e);
+        }
+    }
+
+    /// <summary>The path of a Location, which has to be of this origin.</summary>
+    /// <exception cref="ServiceRefusedException">There is none, or it points elsewhere.</exception>
+    public string PathOf(Uri? location, string basePath)
+    {
+        if (location is null)
+            throw new ServiceRefusedException("Location", null, null, "the answer has none");
+
+        var target = new Uri(new Uri(_origin, basePath), location);
+        var sameOrigin = target.Scheme == _origin.Scheme && target.Port == _origin.Port && target.Host.Equals(_origin.Host, StringComparison.OrdinalIgnoreCase);
+        return sameOrigin
+            ? target.PathAndQuery
+            : throw new ServiceRefusedException("Location", null, null, "it points to another service, where no evidence goes");
+    }
+
+    public static HttpContent Json<T>(T value, JsonTypeInfo<T> type, bool jsonApi)
+    {
+        var content = new ByteArrayContent(JsonSerializer.SerializeToUtf8Bytes(value, type));
+        content.Headers.ContentType = new MediaTypeHeaderValue(jsonApi ? JsonApi : "application/json");
+        return content;
+    }
+
+    /// <exception cref="ServiceRefusedException">The text is not of the type.</exception>
+    public static T Read<T>(Answer answer, JsonTypeInfo<T> type, string what)
+    {
+        if (answer.Body is null)
+            throw new ServiceRefusedException(what, null, null, $"the answer is longer than {MaxAnswer} bytes");
+        try
+        {
+            return JsonSerializer.Deserialize(answer.Body, type) ?? throw new JsonException("null");
+        }
+        catch (JsonException e)
+        {
+            throw new ServiceRefusedException(what, null, null, $"the answer cannot be read: {e.Message}");
+        }
+    }
+
+    private static SslClientAuthenticationOptions Tls(string caFile)
+    {
+        var roots = new X509Certificate2Collection();
+        try
+        {
+            roots.ImportFromPemFile(caFile);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
+        {
+            throw new OptionsException($"The CA certificate '{caFile}' cannot be read: {e.Message}", "verifier_tls_ca_cert names the service's ca.pem");
+        }
+
+        if (roots.Count == 0)
+            throw new OptionsException($"'{caFile}' holds no certificate.", "verifier_tls_ca_cert names the service's ca.pem");
+
+        var policy = new X509ChainPolicy
+        {
+            TrustMode = X509ChainTrustMode.CustomRootTrust,
+            RevocationMode = X509RevocationMode.NoCheck, // a private CA has no revocation list
+            DisableCertificateDownloads = true,
+        };
+        policy.CustomTrustStore.AddRange(roots);
+        return new SslClientAuthenticationOptions
+        {
+            CertificateChainPolicy = policy,
+            EnabledSslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13,
+        };
+    }
+
+    private static async Task<byte[]?> ReadBodyAsync(HttpResponseMessage response, CancellationToken cancel)
+    {
+        if (response.Content.Headers.ContentLength > MaxAnswer)
+            return null;
+
+        await using var stream = await response.Content.ReadAsStreamAsync(cancel);
+        using var body = new MemoryStream();
+        var buffer = new byte[16 * 1024];
+        while (await stream.ReadAsync(buffer, cancel) is var read and > 0)
+        {
+            if (body.Length + read > MaxAnswer)
+                return null;
+            body.Write(buffer, 0, read);
+        }
+
+        return body.ToArray();
+    }
+
+    private static TimeSpan? RetryAfter(HttpResponseMessage response) => response.Headers.RetryAfter switch
+    {
+        { Delta: { } delta } => delta,
+        { Date: { } date } when response.Headers.Date is { } now && date > now => date - now,
+        _ => null,
+    };
+
+    private static string Detail(byte[]? body)
+    {
+        var text = body is null ? "" : System.Text.Encoding.UTF8.GetString(body.AsSpan(0, Math.Min(body.Length, MaxDetail)));
+        return text.Trim();
+    }
+}
