@@ -90,10 +90,10 @@ public sealed class Swtpm : IAsyncDisposable
     public Task<string> RunToolAsync(string tool, params string[] args) => SwtpmProcess.RunAsync(tool, Folder, args, Tcti);
 
     /// <summary>Power off and on again after an orderly shutdown: the reset count goes up, the PCRs start anew.</summary>
-    public Task ResetAsync() => CycleAsync(TpmState.Clear, TpmState.Clear);
+    public Task ResetAsync() => CycleAsync(keepState: false);
 
     /// <summary>Suspend to memory and resume: the restart count goes up, the PCRs stay.</summary>
-    public Task SuspendAndResumeAsync() => CycleAsync(TpmState.State, TpmState.State);
+    public Task SuspendAndResumeAsync() => CycleAsync(keepState: true);
 
     /// <summary>Ends the swtpm.</summary>
     /// <param name="shutdown">False pulls the plug: without TPM2_Shutdown, the next start counts towards the lockout.</param>
@@ -132,7 +132,7 @@ public sealed class Swtpm : IAsyncDisposable
         {
             try
             {
-                await tpm.StartupAsync(cancel);
+                await tpm.StartupAsync(keepState: false, cancel);
                 return;
             }
             catch (TpmDeviceException e)
@@ -151,12 +151,12 @@ public sealed class Swtpm : IAsyncDisposable
         Directory.Delete(Folder, recursive: true);
     }
 
-    private async Task CycleAsync(TpmState shutdown, TpmState startup)
+    private async Task CycleAsync(bool keepState)
     {
         await using var tpm = OpenClient();
-        await tpm.ShutdownAsync(shutdown, CancellationToken.None);
+        await tpm.ShutdownAsync(keepState, CancellationToken.None);
         await SwtpmControl.InitializeAsync(ControlPath, CancellationToken.None);
-        await tpm.StartupAsync(startup, CancellationToken.None);
+        await tpm.StartupAsync(keepState, CancellationToken.None);
     }
 
     private async Task TryShutdownAsync()
@@ -165,7 +165,7 @@ public sealed class Swtpm : IAsyncDisposable
         {
             await using var tpm = OpenClient();
             using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(5), TimeProvider.System);
-            await tpm.ShutdownAsync(limit.Token);
+            await tpm.ShutdownAsync(keepState: false, limit.Token);
         }
         catch (Exception e) when (e is TpmDeviceException or TpmRefusedException or OperationCanceledException)
         {

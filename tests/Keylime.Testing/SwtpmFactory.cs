@@ -35,13 +35,13 @@ internal sealed class SwtpmFactory(string folder)
     public async Task CertifyEccKeyAsync(Swtpm swtpm, CancellationToken cancel)
     {
         await using var tpm = swtpm.OpenClient();
-        var (handle, area, _) = await tpm.CreatePrimaryAsync(TpmHandles.Endorsement, KeyTemplates.EkEccP256, cancel);
+        var (handle, area, _) = await tpm.CreatePrimaryAsync(TpmClient.Endorsement, KeyTemplates.EkEccP256, cancel);
         await tpm.FlushContextAsync(handle, cancel);
 
         var certificate = await IssueAsync((PublicArea.Ecc)area, cancel);
         var file = Path.Combine(folder, "ek-ecc.der");
         await File.WriteAllBytesAsync(file, certificate, cancel);
-        var index = $"0x{KeyTemplates.EkEccP256Certificate:x8}";
+        var index = $"0x{KeyTemplates.EccCertificateIndex:x8}";
         const int padding = 100; // as manufacturers do: the index is larger than what is in it
         await swtpm.RunToolAsync(
             "tpm2_nvdefine", index, "-C", "o", "-s", $"{certificate.Length + padding}",

@@ -25,19 +25,26 @@ public sealed class TpmClientTests : IAsyncLifetime
     }
 
     [Fact]
-    public async Task Starting_a_started_TPM_changes_nothing() => Assert.False(await _tpm.StartupAsync(Cancel));
+    public async Task Starting_a_started_TPM_changes_nothing()
+    {
+        await _tpm.PcrExtendAsync(16, [(TpmAlgorithm.Sha256, new byte[32])], Cancel);
+        await _tpm.StartupAsync(keepState: false, Cancel);
+        var pcrs = await _tpm.PcrReadAsync(new PcrSelection(TpmAlgorithm.Sha256, PcrSet.Of(16)), Cancel);
+        Assert.NotEqual(new byte[32], pcrs.Values[0].ToArray());
+    }
 
     [Theory]
     [InlineData(0)]
     [InlineData(20)]
     [InlineData(500)]
-    public async Task GetRandom(int count) => Assert.Equal(count, (await _tpm.GetRandomAsync(count, Cancel)).Length);
+    public async Task GetRandom(ushort count) => Assert.Equal(count, (await _tpm.GetRandomAsync(count, Cancel)).Length);
 
     [Fact]
     public async Task GetCapability()
     {
-        Assert.Contains(TpmAlgorithm.Ecdsa, await _tpm.GetAlgorithmsAsync(Cancel));
-        Assert.Contains(TpmAlgorithm.RsaPss, await _tpm.GetAlgorithmsAsync(Cancel));
+        var algorithms = await _tpm.GetAlgorithmsAsync(Cancel);
+        Assert.True(Assert.Single(algorithms, a => a.Algorithm == TpmAlgorithm.Ecdsa).IsSignatureScheme);
+        Assert.True(Assert.Single(algorithms, a => a.Algorithm == TpmAlgorithm.Sha256).IsHash);
         var banks = await _tpm.GetPcrBanksAsync(Cancel);
         Assert.Equal([TpmAlgorithm.Sha1, TpmAlgorithm.Sha256, TpmAlgorithm.Sha384], banks.Select(bank => bank.Bank));
         Assert.All(banks, bank => Assert.Equal(24, bank.Pcrs.Count));
@@ -54,45 +61,44 @@ public sealed class TpmClientTests : IAsyncLifetime
         _ => (KeyTemplates.EkEccP256, KeyTemplates.AkEccP256()),
     };
 
-    private async Task<(uint Ek, uint Ak, PublicArea Area)> MakeKeysAsync(string scheme)
+    private async Task<(LoadedKey Ek, LoadedKey Ak)> MakeKeysAsync(string scheme)
     {
         var (ekTemplate, akTemplate) = TemplatesOf(scheme);
-        var (ek, _, _) = await _tpm.CreatePrimaryAsync(TpmHandles.Endorsement, ekTemplate, Cancel);
-        var (area, secret) = await _tpm.CreateAsync(ek, akTemplate, Cancel);
-        var (ak, name) = await _tpm.LoadAsync(ek, area, secret, Cancel);
-        Assert.Equal(area.ComputeName(), name);
-        return (ek, ak, area);
+        var ek = await _tpm.CreatePrimaryAsync(TpmClient.Endorsement, ekTemplate, Cancel);
+        var (area, secret) = await _tpm.CreateUnderEndorsementKeyAsync(ek, akTemplate, Cancel);
+        return (ek, await _tpm.LoadUnderEndorsementKeyAsync(ek, area, secret, Cancel));
     }
 
     [Theory]
     [MemberData(nameof(AttestationKeys))]
     public async Task A_quote_is_over_the_PCRs_and_the_challenge(string scheme)
     {
-        var (_, ak, _) = await MakeKeysAsync(scheme);
+        var (_, ak) = await MakeKeysAsync(scheme);
         var challenge = RandomNumberGenerator.GetBytes(32);
         var selection = new PcrSelection(TpmAlgorithm.Sha256, PcrSet.Of(0, 1, 2, 3, 4, 5, 6, 7, 10, 16, 23));
-        var (message, signature, pcrs) = await _tpm.QuoteWithPcrsAsync(ak, challenge, selection, Cancel);
+        var (signed, pcrs) = await _tpm.QuoteWithPcrsAsync(ak.Handle, challenge, selection, Cancel);
 
-        var quote = QuoteStatement.Parse(message);
+        var quote = QuoteStatement.Parse(signed.Message);
         Assert.Equal(challenge, quote.QualifyingData.ToArray());
         Assert.Equal([selection], quote.Selections);
         Assert.Equal(11, pcrs.Values.Length);
-        Assert.Equal(scheme, TpmSignature.Parse(signature).Scheme.ProtocolName());
+        Assert.Equal(scheme, TpmSignature.Parse(signed.Signature.Span).Scheme.ProtocolName());
     }
 
     [Theory]
     [MemberData(nameof(AttestationKeys))]
     public async Task A_certification_names_the_key(string scheme)
     {
-        var (_, ak, area) = await MakeKeysAsync(scheme);
+        var (_, ak) = await MakeKeysAsync(scheme);
         var challenge = RandomNumberGenerator.GetBytes(32);
-        var (message, signature) = await _tpm.CertifyAsync(ak, ak, challenge, Cancel);
+        var signed = await _tpm.CertifyAsync(ak.Handle, ak.Handle, challenge, Cancel);
 
-        var statement = CertifyStatement.Parse(message);
+        var statement = CertifyStatement.Parse(signed.Message);
         Assert.Equal(challenge, statement.QualifyingData.ToArray());
-        Assert.Equal(area.ComputeName(), statement.Name.ToArray());
+        Assert.Equal(ak.Public.ComputeName(), statement.Name.ToArray());
+        Assert.Equal(ak.Name.ToArray(), statement.Name.ToArray());
         Assert.Equal(statement.QualifiedSigner.ToArray(), statement.QualifiedName.ToArray());
-        Assert.Equal(scheme, TpmSignature.Parse(signature).Scheme.ProtocolName());
+        Assert.Equal(scheme, TpmSignature.Parse(signed.Signature.Span).Scheme.ProtocolName());
     }
 
     [Fact]
@@ -100,12 +106,13 @@ public sealed class TpmClientTests : IAsyncLifetime
     {
         for (var i = 0; i < 3; i++)
         {
-            await _tpm.CreatePrimaryAsync(TpmHandles.Endorsement, KeyTemplates.EkEccP256, Cancel);
+            await _tpm.CreatePrimaryAsync(TpmClient.Endorsement, KeyTemplates.EkEccP256, Cancel);
             await _tpm.StartPolicySessionAsync(TpmAlgorithm.Sha256, Cancel);
         }
 
-        await Assert.ThrowsAsync<TpmRefusedException>(() =>
-            _tpm.CreatePrimaryAsync(TpmHandles.Endorsement, KeyTemplates.EkEccP256, Cancel));
+        var refused = await Assert.ThrowsAsync<TpmRefusedException>(async () =>
+            await _tpm.CreatePrimaryAsync(TpmClient.Endorsement, KeyTemplates.EkEccP256, Cancel));
+        Assert.Equal(TpmError.ObjectMemory, refused.Code.Error);
         await _tpm.FlushLeftoversAsync(Cancel);
 
         Assert.Empty(await _tpm.GetHandlesAsync(0x80000000, Cancel));
@@ -130,9 +137,9 @@ public sealed class TpmClientTests : IAsyncLifetime
     private async Task<ClockInfo> QuoteClockAsync()
     {
         await _tpm.FlushLeftoversAsync(Cancel);
-        var (_, ak, _) = await MakeKeysAsync("ecdsa");
-        var (message, _) = await _tpm.QuoteAsync(ak, new byte[16], new PcrSelection(TpmAlgorithm.Sha256, PcrSet.Of(0)), Cancel);
-        return QuoteStatement.Parse(message).Clock;
+        var (_, ak) = await MakeKeysAsync("ecdsa");
+        var signed = await _tpm.QuoteAsync(ak.Handle, new byte[16], new PcrSelection(TpmAlgorithm.Sha256, PcrSet.Of(0)), Cancel);
+        return QuoteStatement.Parse(signed.Message).Clock;
     }
 
     [Fact]
@@ -141,15 +148,15 @@ public sealed class TpmClientTests : IAsyncLifetime
         await using var swtpm = await Swtpm.StartAsync(new SwtpmOptions { EkCertificate = true, EccEkCertificate = true }, Cancel);
         await using var tpm = swtpm.OpenClient();
         using var root = X509Certificate2.CreateFromPem(swtpm.CaCertificatePem!);
-        foreach (var algorithm in new[] { TpmAlgorithm.Rsa, TpmAlgorithm.Ecc })
+        foreach (var index in new[] { KeyTemplates.RsaCertificateIndex, KeyTemplates.EccCertificateIndex })
         {
-            var der = await tpm.ReadEndorsementCertificateAsync(algorithm, Cancel);
+            var der = await tpm.ReadEndorsementCertificateAsync(index, Cancel);
             using var certificate = X509CertificateLoader.LoadCertificate(der!);
             Assert.Equal(root.Subject, certificate.Issuer);
             Assert.Equal(der!.Length, certificate.RawData.Length);
         }
 
-        Assert.Null(await _tpm.ReadEndorsementCertificateAsync(TpmAlgorithm.Rsa, Cancel));
+        Assert.Null(await _tpm.ReadEndorsementCertificateAsync(KeyTemplates.RsaCertificateIndex, Cancel));
         Assert.Empty(await tpm.ReadEndorsementChainAsync(Cancel));
     }
 }
