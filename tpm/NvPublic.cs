@@ -1,6 +1,6 @@
 namespace Keylime.Tpm;
 
-/// <summary>TPMS_NV_PUBLIC (Part 2, 13.6), as far as reading needs it.</summary>
+/// <summary>TPMS_NV_PUBLIC (Part 2, 13.5), as far as reading needs it.</summary>
 /// <param name="Size">Of the data, in bytes.</param>
 public readonly record struct NvPublic(uint Index, uint Attributes, ushort Size)
 {

@@ -5,19 +5,18 @@ namespace Keylime.Tpm;
 public readonly record struct TpmAuthorization(uint Session)
 {
     private const uint PasswordHandle = 0x40000009; // TPM_RS_PW, Part 2, 7.4
-    private const byte ContinueSession = 1;
 
     /// <summary>The empty password.</summary>
     public static TpmAuthorization Password { get; } = new(PasswordHandle);
 
-    /// <summary>A policy session; it lasts beyond the command, and is flushed by whoever started it.</summary>
-    public static TpmAuthorization Policy(uint session) => new(session);
+    /// <summary>A policy session that ends with the command, if that succeeds; if not, whoever started it flushes it.</summary>
+    public static TpmAuthorization PolicyOnce(uint session) => new(session);
 
     internal void Write(TpmWriter writer)
     {
         writer.WriteUInt32(Session);
         writer.WriteSized([]); // nonceCaller: no HMAC here, so nothing to freshen
-        writer.WriteUInt8(Session == PasswordHandle ? (byte)0 : ContinueSession);
+        writer.WriteUInt8(0);  // sessionAttributes: continueSession is clear
         writer.WriteSized([]); // hmac: the empty password
     }
 }

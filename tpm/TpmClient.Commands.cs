@@ -17,9 +17,8 @@ public sealed partial class TpmClient
 
     private const uint TransientFirst = 0x80000000;
     private const uint LoadedSessionFirst = 0x02000000; // as GetCapability wants it: HR_HMAC_SESSION lists all loaded sessions
-    private const uint NvFirst = 0x01000000;
     private const uint HandlePage = 64;
-    private const int MaxReadings = 5;
+    private const int MaxReadings = 10;
 
     /// <summary>TPM2_Startup; a TPM that is started already stays as it is.</summary>
     public async ValueTask StartupAsync(bool keepState, CancellationToken cancel)
@@ -37,9 +36,35 @@ public sealed partial class TpmClient
     public async ValueTask ShutdownAsync(bool keepState, CancellationToken cancel) =>
         await ExecuteAsync<Shutdown, None>(new Shutdown(keepState), cancel).ConfigureAwait(false);
 
-    /// <summary>Random bytes: as many as the TPM gives at once, so perhaps fewer than asked for.</summary>
-    public ValueTask<byte[]> GetRandomAsync(ushort count, CancellationToken cancel) =>
-        ExecuteAsync<GetRandom, byte[]>(new GetRandom(count), cancel);
+    /// <summary>Random bytes, as many as are asked for, in as many commands as that takes.</summary>
+    public async ValueTask<byte[]> GetRandomAsync(ushort count, CancellationToken cancel)
+    {
+        var random = new byte[count];
+        for (var filled = 0; filled < count;)
+        {
+            var more = await ExecuteAsync<GetRandom, byte[]>(new GetRandom((ushort)(count - filled)), cancel).ConfigureAwait(false);
+            if (more.Length == 0 || more.Length > count - filled)
+                throw new TpmFormatException($"{more.Length} random bytes where 1 to {count - filled} are expected", 0);
+            more.CopyTo(random, filled);
+            filled += more.Length;
+        }
+
+        return random;
+    }
+
+    /// <param name="property">TPM_PT (Part 2, 6.13).</param>
+    /// <returns>Null where the TPM does not have it.</returns>
+    public async ValueTask<uint?> GetPropertyAsync(uint property, CancellationToken cancel)
+    {
+        var data = await ExecuteAsync<GetCapability, CapabilityData>(new(Capability.Properties, property, 1), cancel).ConfigureAwait(false);
+        foreach (var item in data.Properties)
+        {
+            if (item.Property == property) // in place of one that it has not, a TPM gives the next
+                return item.Value;
+        }
+
+        return null;
+    }
 
     /// <summary>The PCR banks with the PCRs allocated in them; banks without any are left out.</summary>
     public async ValueTask<ImmutableArray<PcrSelection>> GetPcrBanksAsync(CancellationToken cancel)
@@ -88,7 +113,7 @@ public sealed partial class TpmClient
 
     /// <summary>Reads PCR values of one bank, all of them at one moment.</summary>
     /// <exception cref="TpmFormatException">The bank does not have them all.</exception>
-    /// <exception cref="IOException">The PCRs changed at each of several tries.</exception>
+    /// <exception cref="TpmDeviceException">The PCRs changed during each of several readings.</exception>
     public async ValueTask<PcrBlob> PcrReadAsync(PcrSelection selection, CancellationToken cancel)
     {
         for (var attempt = 0; attempt < MaxReadings; attempt++)
@@ -97,12 +122,31 @@ public sealed partial class TpmClient
                 return blob;
         }
 
-        throw new IOException($"PCRs {selection.Pcrs} changed during each of {MaxReadings} readings.");
+        throw new TpmDeviceException($"PCRs {selection.Pcrs} changed during each of {MaxReadings} readings.");
     }
 
+    /// <summary>Extends a PCR in the banks given; a bank that is not among them keeps its value.</summary>
     public async ValueTask PcrExtendAsync(
-        int pcr, ImmutableArray<(TpmAlgorithm Bank, ReadOnlyMemory<byte> Digest)> digests, CancellationToken cancel) =>
+        int pcr, ImmutableArray<(TpmAlgorithm Bank, ReadOnlyMemory<byte> Digest)> digests, CancellationToken cancel)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(pcr);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(pcr, PcrSet.Limit);
+        foreach (var (bank, digest) in digests)
+        {
+            if (!bank.IsHash() || digest.Length != bank.DigestSize())
+                throw new ArgumentException($"{digest.Length} bytes are no digest of {bank}.", nameof(digests));
+        }
+
         await ExecuteAsync<PcrExtend, None>(new PcrExtend(pcr, digests), cancel, TpmAuthorization.Password).ConfigureAwait(false);
+    }
+
+    /// <summary>Sets a PCR back to zeros, where the platform lets one: 16 and 23.</summary>
+    public async ValueTask PcrResetAsync(int pcr, CancellationToken cancel)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(pcr);
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(pcr, PcrSet.Limit);
+        await ExecuteAsync<PcrReset, None>(new PcrReset(pcr), cancel, TpmAuthorization.Password).ConfigureAwait(false);
+    }
 
     /// <summary>A primary key of a hierarchy whose password is empty.</summary>
     public async ValueTask<LoadedKey> CreatePrimaryAsync(uint hierarchy, PublicArea template, CancellationToken cancel)
@@ -180,30 +224,21 @@ public sealed partial class TpmClient
         ExecuteAsync<Certify, SignedStatement>(
             new Certify(certified, key, qualifyingData, KeyScheme.None), cancel, TpmAuthorization.Password, TpmAuthorization.Password);
 
-    public ValueTask<NvPublic> NvReadPublicAsync(uint index, CancellationToken cancel) =>
-        ExecuteAsync<NvReadPublic, NvPublic>(new NvReadPublic(index), cancel);
-
-    /// <summary>The NV indices that are defined.</summary>
-    public ValueTask<ImmutableArray<uint>> GetNvIndicesAsync(CancellationToken cancel) => GetHandlesAsync(NvFirst, cancel);
-
-    /// <summary>The whole data of an NV index, read with its own empty password, or the owner's.</summary>
-    public async ValueTask<byte[]> NvReadAsync(NvPublic index, CancellationToken cancel)
+    /// <summary>A quote together with the PCR values that it is over: a PCR that changes in between begins both again.</summary>
+    /// <exception cref="TpmDeviceException">The PCRs change faster than they can be quoted.</exception>
+    public async ValueTask<(SignedStatement Quote, PcrBlob Pcrs)> QuoteWithPcrsAsync(
+        uint key, ReadOnlyMemory<byte> qualifyingData, PcrSelection selection, CancellationToken cancel)
     {
-        const int chunk = 512; // MAX_NV_BUFFER_SIZE of the PC Client platform is 512 at least
-        var authority = index.AuthRead || !index.OwnerRead ? index.Index : Owner;
-        var data = new byte[index.Size];
-        for (var offset = 0; offset < data.Length;)
+        for (var round = 0; round < MaxReadings; round++)
         {
-            var size = Math.Min(chunk, data.Length - offset);
-            var read = await ExecuteAsync<NvRead, byte[]>(
-                new NvRead(authority, index.Index, (ushort)size, (ushort)offset), cancel, TpmAuthorization.Password).ConfigureAwait(false);
-            if (read.Length != size)
-                throw new TpmFormatException($"{read.Length} bytes of NV where {size} were asked for,", offset);
-            read.CopyTo(data, offset);
-            offset += size;
+            var pcrs = await PcrReadAsync(selection, cancel).ConfigureAwait(false);
+            var quote = await QuoteAsync(key, qualifyingData, selection, cancel).ConfigureAwait(false);
+            var hash = TpmSignature.Parse(quote.Signature.Span).Hash;
+            if (QuoteStatement.Parse(quote.Message).PcrDigest.Span.SequenceEqual(pcrs.ComputeDigest(hash)))
+                return (quote, pcrs);
         }
 
-        return data;
+        throw new TpmDeviceException($"PCRs {selection.Pcrs} changed between reading and quoting, each of {MaxReadings} times.");
     }
 
     // The policy of a low-range endorsement key: TPM2_PolicySecret(endorsement) (TCG EK Credential Profile, B.3, PolicyA).
@@ -214,11 +249,12 @@ public sealed partial class TpmClient
         try
         {
             await PolicySecretAsync(Endorsement, session, cancel).ConfigureAwait(false);
-            return await use(TpmAuthorization.Policy(session)).ConfigureAwait(false);
+            return await use(TpmAuthorization.PolicyOnce(session)).ConfigureAwait(false);
         }
-        finally
+        catch (TpmRefusedException)
         {
-            await FlushContextAsync(session, CancellationToken.None).ConfigureAwait(false);
+            await FlushContextAsync(session, cancel).ConfigureAwait(false); // after a refusal, the TPM keeps it
+            throw;
         }
     }
 

@@ -1,4 +1,5 @@
 using System.Buffers;
+using Keylime.Tpm.Transports;
 
 namespace Keylime.Tpm;
 
@@ -9,7 +10,7 @@ public sealed partial class TpmClient(ITpmDevice device, TimeProvider? time = nu
 {
     private const ushort NoSessions = 0x8001; // TPM_ST_NO_SESSIONS
     private const ushort Sessions = 0x8002;   // TPM_ST_SESSIONS
-    private const int HeaderSize = 10;
+    private const ushort Tpm12 = 0x00C4;      // TPM_TAG_RSP_COMMAND of TPM 1.2
     private const int MaxRetries = 12;
     private static readonly TimeSpan FirstPause = TimeSpan.FromMilliseconds(5);
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(1);
@@ -21,6 +22,7 @@ public sealed partial class TpmClient(ITpmDevice device, TimeProvider? time = nu
     /// <summary>Sends one command and gives its typed response.</summary>
     /// <exception cref="TpmRefusedException">The TPM refused it, or was still busy after all retries.</exception>
     /// <exception cref="TpmFormatException">The response is none.</exception>
+    /// <exception cref="TpmDeviceException">The TPM cannot be reached.</exception>
     public async ValueTask<TResponse> ExecuteAsync<TCommand, TResponse>(
         TCommand command, CancellationToken cancel, params TpmAuthorization[] authorizations)
         where TCommand : ITpmCommand<TResponse>
@@ -32,7 +34,7 @@ public sealed partial class TpmClient(ITpmDevice device, TimeProvider? time = nu
             var response = await device.SendAsync(encoded, cancel).ConfigureAwait(false);
             var code = ReadCode(response.Span);
             if (code.IsSuccess)
-                return Decode<TCommand, TResponse>(response.Span);
+                return Decode<TCommand, TResponse>(response.Span, authorizations.Length);
             if (!code.IsTransient || attempt == MaxRetries)
                 throw new TpmRefusedException(TCommand.Name, code);
 
@@ -61,48 +63,51 @@ public sealed partial class TpmClient(ITpmDevice device, TimeProvider? time = nu
         var output = new ArrayBufferWriter<byte>();
         var header = new TpmWriter(output);
         header.WriteUInt16(authorizations.IsEmpty ? NoSessions : Sessions);
-        header.WriteUInt32((uint)(HeaderSize + body.WrittenCount));
+        header.WriteUInt32((uint)(ResponseFrame.HeaderSize + body.WrittenCount));
         header.WriteUInt32(TCommand.Code);
         header.WriteBytes(body.WrittenSpan);
+        if (output.WrittenCount > ResponseFrame.MaxSize)
+            throw new ArgumentException($"{TCommand.Name} of {output.WrittenCount} bytes, {ResponseFrame.MaxSize} at most.", nameof(command));
         return output.WrittenMemory;
     }
 
     private static TpmResponseCode ReadCode(ReadOnlySpan<byte> response)
     {
         var reader = new TpmReader(response);
-        _ = reader.ReadUInt16();
+        var tag = reader.ReadUInt16();
         reader.Expect((uint)response.Length, "responseSize");
-        return new TpmResponseCode(reader.ReadUInt32());
+        var code = new TpmResponseCode(reader.ReadUInt32());
+
+        // A refusal has no sessions (Part 1, 18.9); a TPM 1.2 refuses every command of ours, in its own way.
+        if (!code.IsSuccess && tag is not (NoSessions or Tpm12))
+            throw new TpmFormatException($"a refusal with the tag 0x{tag:x4}", 0);
+        return code;
     }
 
-    private static TResponse Decode<TCommand, TResponse>(ReadOnlySpan<byte> response)
+    private static TResponse Decode<TCommand, TResponse>(ReadOnlySpan<byte> response, int sessions)
         where TCommand : ITpmCommand<TResponse>
     {
         var reader = new TpmReader(response);
-        var tag = reader.ReadUInt16();
+        reader.Expect(sessions == 0 ? NoSessions : Sessions, "response tag");
         _ = reader.ReadUInt32(); // size and code: looked at by ReadCode
         _ = reader.ReadUInt32();
         var handle = TCommand.ReturnsHandle ? reader.ReadUInt32() : 0;
 
-        if (tag == NoSessions)
-        {
-            var result = TCommand.ReadResponse(handle, ref reader);
-            reader.ExpectEnd();
-            return result;
-        }
-
         // With sessions the parameters have their size in front and the sessions' answers behind (Part 1, 18.10).
-        var size = reader.ReadUInt32();
-        var parameters = new TpmReader(reader.ReadBytes(size));
-        var response2 = TCommand.ReadResponse(handle, ref parameters);
+        var parameters = sessions == 0 ? reader : reader.ReadPart(reader.ReadUInt32());
+        var result = TCommand.ReadResponse(handle, ref parameters);
         parameters.ExpectEnd();
-        while (!reader.AtEnd)
+        if (sessions == 0)
+            return result;
+
+        for (var i = 0; i < sessions; i++)
         {
-            _ = reader.ReadSized(); // nonceTPM
+            _ = reader.ReadSized(TpmAlgorithms.MaxDigestSize, "nonceTPM");
             _ = reader.ReadUInt8(); // sessionAttributes
-            _ = reader.ReadSized(); // hmac: empty for a password, and for a policy without an authorization value
+            _ = reader.ReadSized(TpmAlgorithms.MaxDigestSize, "hmac"); // keyed with nothing, so there is nothing to check
         }
 
-        return response2;
+        reader.ExpectEnd();
+        return result;
     }
 }

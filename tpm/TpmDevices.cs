@@ -1,4 +1,6 @@
 using System.Globalization;
+using System.Net;
+using System.Net.Sockets;
 using Keylime.Tpm.Transports;
 
 namespace Keylime.Tpm;
@@ -12,27 +14,28 @@ public static class TpmDevices
     /// <summary>The kernel's raw device, for one program at a time.</summary>
     public const string Raw = "/dev/tpm0";
 
+    private const int MaxSocketPath = 107; // sun_path of Linux, without its final zero
+
     /// <summary>
     /// Opens <c>/dev/tpmrm0</c>, <c>device:/dev/tpm0</c>, <c>swtpm:host=127.0.0.1,port=2321</c>, <c>swtpm:path=/run/swtpm.sock</c>,
     /// or, of an empty description, the first of the kernel's devices that is there. The words are those of tpm2-tss.
     /// </summary>
     /// <exception cref="FormatException">The description is none of these.</exception>
-    /// <exception cref="IOException">There is no such device.</exception>
-    /// <exception cref="UnauthorizedAccessException">The device may not be opened: its group is usually <c>tss</c>.</exception>
+    /// <exception cref="TpmDeviceException">There is no such device, or it may not be opened.</exception>
     public static ITpmDevice Open(string? description)
     {
         if (string.IsNullOrEmpty(description))
         {
             var found = File.Exists(ResourceManaged) ? ResourceManaged : File.Exists(Raw) ? Raw : null;
-            return new CharacterDevice(found ?? throw new IOException($"This machine has no TPM: neither {ResourceManaged} nor {Raw} is there."));
+            return CharacterDevice.Open(found ?? throw new TpmDeviceException($"This machine has no TPM: neither {ResourceManaged} nor {Raw} is there."));
         }
 
         if (description.StartsWith('/'))
-            return new CharacterDevice(description);
+            return CharacterDevice.Open(description);
 
         return description.Split(':', 2) switch
         {
-            ["device", var path] when path.StartsWith('/') => new CharacterDevice(path),
+            ["device", var path] when path.StartsWith('/') => CharacterDevice.Open(path),
             ["swtpm", var options] => OpenSwtpm(options, description),
             _ => throw Unknown(description),
         };
@@ -45,13 +48,13 @@ public static class TpmDevices
         {
             switch (option.Split('=', 2))
             {
-                case ["host", var value]:
+                case ["host", { Length: > 0 } value]:
                     host = value;
                     break;
-                case ["port", var value] when ushort.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number):
+                case ["port", var value] when ushort.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number > 0:
                     port = number;
                     break;
-                case ["path", var value]:
+                case ["path", { Length: > 0 and <= MaxSocketPath } value]:
                     path = value;
                     break;
                 default:
@@ -59,9 +62,9 @@ public static class TpmDevices
             }
         }
 
-        return path is null ? SwtpmDevice.Tcp(host, port) : SwtpmDevice.Unix(path);
+        return new SwtpmDevice(path is null ? new DnsEndPoint(host, port) : new UnixDomainSocketEndPoint(path), TimeProvider.System);
     }
 
     private static FormatException Unknown(string description) => new(
-        $"'{description}' describes no TPM. Expected: /dev/tpmrm0, device:/dev/tpm0, swtpm:host=127.0.0.1,port=2321, or swtpm:path=/run/swtpm.sock.");
+        $"'{description}' describes no TPM. Expected: /dev/tpmrm0, device:/dev/tpm0, swtpm:host=127.0.0.1,port=2321, or swtpm:path=/run/swtpm.sock (a path of 107 bytes at most).");
 }

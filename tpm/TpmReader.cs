@@ -73,6 +73,16 @@ public ref struct TpmReader
         return new TpmReader(bytes, end: Position);
     }
 
+    /// <summary>The next <paramref name="count"/> bytes, through a reader that cannot leave them.</summary>
+    public TpmReader ReadPart(uint count)
+    {
+        var bytes = Take(count);
+        return new TpmReader(bytes, end: Position);
+    }
+
+    /// <summary>Everything that is left.</summary>
+    public ReadOnlySpan<byte> ReadRest() => Take((uint)_rest.Length);
+
     public void Expect(ushort expected, string field)
     {
         var ahead = this;

@@ -16,13 +16,13 @@ internal readonly record struct NvReadPublic(uint Index) : ITpmCommand<NvPublic>
     public static NvPublic ReadResponse(uint handle, ref TpmReader parameters)
     {
         var area = parameters.ReadSizedStructure();
-        var index = area.ReadUInt32();
+        var index = area.ReadUInt32(); // compared with what was asked for by the client, which knows that
         _ = area.ReadUInt16(); // nameAlg
         var attributes = area.ReadUInt32();
-        _ = area.ReadSized();  // authPolicy
+        _ = area.ReadSized(TpmAlgorithms.MaxDigestSize, "authPolicy");
         var size = area.ReadUInt16();
         area.ExpectEnd();
-        _ = parameters.ReadSized(); // nvName
+        _ = parameters.ReadSized(AttestStatement.MaxName, "nvName");
         return new NvPublic(index, attributes, size);
     }
 }

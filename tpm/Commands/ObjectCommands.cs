@@ -6,6 +6,8 @@ internal sealed record Primary(uint Handle, PublicArea Public, byte[] Name);
 /// <summary>What TPM2_Create and TPM2_CreatePrimary share: no authorization value, no sensitive data, no creation PCRs.</summary>
 internal static class Creation
 {
+    private const ushort CreationTicket = 0x8021; // TPM_ST_CREATION, Part 2, 6.9
+
     public static void WriteInputs(TpmWriter writer, PublicArea template)
     {
         // TPM2B_SENSITIVE_CREATE: an empty userAuth and empty data
@@ -25,12 +27,20 @@ internal static class Creation
 
     public static void SkipEvidence(ref TpmReader reader)
     {
-        _ = reader.ReadSized();  // creationData
-        _ = reader.ReadSized();  // creationHash
-        _ = reader.ReadUInt16(); // creationTicket: tag, hierarchy, digest
-        _ = reader.ReadUInt32();
-        _ = reader.ReadSized();
+        _ = reader.ReadSized(); // creationData
+        _ = reader.ReadSized(TpmAlgorithms.MaxDigestSize, "creationHash");
+        SkipTicket(ref reader, CreationTicket);
     }
+
+    /// <summary>A TPMT_TK (Part 2, 10.7): tag, hierarchy, digest. It is for the TPM to check, and nobody shows it one.</summary>
+    public static void SkipTicket(ref TpmReader reader, ushort tag)
+    {
+        reader.Expect(tag, "ticket tag");
+        _ = reader.ReadUInt32();
+        _ = reader.ReadSized(TpmAlgorithms.MaxDigestSize, "ticket digest");
+    }
+
+    public static byte[] ReadName(ref TpmReader reader) => reader.ReadSized(AttestStatement.MaxName, "name").ToArray();
 }
 
 /// <summary>TPM2_CreatePrimary (Part 3, 24.1).</summary>
@@ -50,7 +60,7 @@ internal readonly record struct CreatePrimary(uint Hierarchy, PublicArea Templat
     {
         var area = Creation.ReadPublic(ref parameters);
         Creation.SkipEvidence(ref parameters);
-        return new Primary(handle, area, parameters.ReadSized().ToArray());
+        return new Primary(handle, area, Creation.ReadName(ref parameters));
     }
 }
 
@@ -92,7 +102,7 @@ internal readonly record struct Load(uint Parent, ReadOnlyMemory<byte> Private, 
     }
 
     public static (uint Handle, byte[] Name) ReadResponse(uint handle, ref TpmReader parameters) =>
-        (handle, parameters.ReadSized().ToArray());
+        (handle, Creation.ReadName(ref parameters));
 }
 
 /// <summary>TPM2_ReadPublic (Part 3, 12.4).</summary>
@@ -111,8 +121,8 @@ internal readonly record struct ReadPublic(uint Object) : ITpmCommand<(PublicAre
     public static (PublicArea Public, byte[] Name) ReadResponse(uint handle, ref TpmReader parameters)
     {
         var area = Creation.ReadPublic(ref parameters);
-        var name = parameters.ReadSized().ToArray();
-        _ = parameters.ReadSized(); // qualifiedName
+        var name = Creation.ReadName(ref parameters);
+        _ = Creation.ReadName(ref parameters); // qualifiedName
         return (area, name);
     }
 }

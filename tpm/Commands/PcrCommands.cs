@@ -53,3 +53,19 @@ internal readonly record struct PcrExtend(int Pcr, ImmutableArray<(TpmAlgorithm 
 
     public static None ReadResponse(uint handle, ref TpmReader parameters) => default;
 }
+
+/// <summary>TPM2_PCR_Reset (Part 3, 22.8).</summary>
+internal readonly record struct PcrReset(int Pcr) : ITpmCommand<None>
+{
+    public static string Name => "TPM2_PCR_Reset";
+
+    public static uint Code => 0x0000013D;
+
+    public void WriteHandles(TpmWriter writer) => writer.WriteUInt32((uint)Pcr);
+
+    public void WriteParameters(TpmWriter writer)
+    {
+    }
+
+    public static None ReadResponse(uint handle, ref TpmReader parameters) => default;
+}

@@ -29,7 +29,7 @@ internal readonly record struct StartPolicySession(TpmAlgorithm Hash, ReadOnlyMe
 
     public static uint ReadResponse(uint handle, ref TpmReader parameters)
     {
-        _ = parameters.ReadSized(); // nonceTPM: without HMACs it is not used
+        _ = parameters.ReadSized(TpmAlgorithms.MaxDigestSize, "nonceTPM"); // without HMACs it is not used
         return handle;
     }
 }
@@ -37,6 +37,9 @@ internal readonly record struct StartPolicySession(TpmAlgorithm Hash, ReadOnlyMe
 /// <summary>TPM2_PolicySecret (Part 3, 23.4): what the policy of every low-range endorsement key asks for.</summary>
 internal readonly record struct PolicySecret(uint Authority, uint Session) : ITpmCommand<None>
 {
+    private const ushort AuthSecretTicket = 0x8023; // TPM_ST_AUTH_SECRET, Part 2, 6.9
+    private const int MaxTimeout = 8;               // TPM2B_TIMEOUT, Part 2, 10.4.10
+
     public static string Name => "TPM2_PolicySecret";
 
     public static uint Code => 0x00000151;
@@ -57,10 +60,8 @@ internal readonly record struct PolicySecret(uint Authority, uint Session) : ITp
 
     public static None ReadResponse(uint handle, ref TpmReader parameters)
     {
-        _ = parameters.ReadSized();  // timeout
-        _ = parameters.ReadUInt16(); // ticket: tag, hierarchy, digest
-        _ = parameters.ReadUInt32();
-        _ = parameters.ReadSized();
+        _ = parameters.ReadSized(MaxTimeout, "timeout");
+        Creation.SkipTicket(ref parameters, AuthSecretTicket);
         return default;
     }
 }

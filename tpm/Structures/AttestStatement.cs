@@ -11,7 +11,7 @@ namespace Keylime.Tpm;
 public abstract class AttestStatement
 {
     private protected const uint GeneratedValue = 0xFF544347; // TPM_GENERATED_VALUE, Part 2, 6.2
-    private protected const int MaxName = 2 + TpmAlgorithms.MaxDigestSize;
+    internal const int MaxName = 2 + TpmAlgorithms.MaxDigestSize;
     private protected const int MaxData = 2 + TpmAlgorithms.MaxDigestSize; // TPM2B_DATA: sizeof(TPMT_HA)
 
     private protected AttestStatement()

@@ -4,7 +4,7 @@ namespace Keylime.Tpm;
 
 /// <summary>
 /// What TPM2_MakeCredential makes, in the file format of tpm2-tools, which Keylime's registrar sends:
-/// magic, version, TPM2B_ID_OBJECT (Part 2, 12.4.3), TPM2B_ENCRYPTED_SECRET (Part 2, 11.4.3).
+/// magic, version, TPM2B_ID_OBJECT (Part 2, 12.4.3), TPM2B_ENCRYPTED_SECRET (Part 2, 11.4.33).
 /// </summary>
 /// <param name="IdObject">The contents of the TPM2B_ID_OBJECT: integrity HMAC and encrypted credential.</param>
 /// <param name="EncryptedSecret">The contents of the TPM2B_ENCRYPTED_SECRET: the seed, for the endorsement key.</param>

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Collections.Immutable;
+using System.Security.Cryptography;
 
 namespace Keylime.Tpm;
 
@@ -61,6 +62,16 @@ public sealed class PcrBlob
         }
 
         return new PcrBlob(new PcrSelection(bank, pcrs), ReadValues(encoded, pcrs.Count, bank.DigestSize()));
+    }
+
+    /// <summary>What a quote over these values has as its pcrDigest (Part 3, 18.4): all of them, one after the other, hashed.</summary>
+    /// <param name="hash">The hash of the quote's signature.</param>
+    public byte[] ComputeDigest(TpmAlgorithm hash)
+    {
+        using var digest = IncrementalHash.CreateHash(hash.HashName());
+        foreach (var value in Values)
+            digest.AppendData(value.Span);
+        return digest.GetHashAndReset();
     }
 
     public byte[] Encode()

@@ -1,28 +1,79 @@
+using Microsoft.Win32.SafeHandles;
+
 namespace Keylime.Tpm.Transports;
 
-/// <summary>The kernel's TPM: one write is one command, one read is one response.</summary>
+/// <summary>
+/// A TPM behind the kernel: <c>/dev/tpmrm0</c> or <c>/dev/tpm0</c>. A command is one write and its response is one read, for
+/// the driver knows no other boundaries; the open file is the session, whose objects the resource manager keeps.
+/// </summary>
 internal sealed class CharacterDevice : ITpmDevice
 {
-    private readonly FileStream _file;
+    private readonly string _path;
+    private readonly SafeFileHandle _file;
+    private readonly SemaphoreSlim _oneAtATime = new(1);
+    private bool _isLost; // a command was left without its response, which the next read would take for its own
 
-    public CharacterDevice(string path) =>
-        _file = new FileStream(path, new FileStreamOptions
+    private CharacterDevice(string path, SafeFileHandle file) => (_path, _file) = (path, file);
+
+    public static CharacterDevice Open(string path)
+    {
+        try
         {
-            Mode = FileMode.Open,
-            Access = FileAccess.ReadWrite,
-            Share = FileShare.ReadWrite,
-            BufferSize = 0, // a buffer would split or join what the driver wants whole
-        });
-
-    public ValueTask DisposeAsync() => _file.DisposeAsync();
+            return new CharacterDevice(path, File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite));
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
+        {
+            throw new TpmDeviceException($"There is no TPM device {path}.", e);
+        }
+        catch (UnauthorizedAccessException e)
+        {
+            throw new TpmDeviceException(
+                $"The TPM device {path} may not be opened for reading and writing by this user; on most systems the group tss may.", e);
+        }
+        catch (IOException e)
+        {
+            throw new TpmDeviceException($"The TPM device {path} cannot be opened: {e.Message}", e);
+        }
+    }
 
     public async ValueTask<ReadOnlyMemory<byte>> SendAsync(ReadOnlyMemory<byte> command, CancellationToken cancel)
     {
-        await _file.WriteAsync(command, cancel).ConfigureAwait(false);
+        await _oneAtATime.WaitAsync(cancel).ConfigureAwait(false);
+        try
+        {
+            if (_isLost)
+                throw new TpmDeviceException($"The TPM device {_path} was left in the middle of a command; open it again.");
+            _isLost = true;
+            var response = await ExchangeAsync(command, cancel).ConfigureAwait(false);
+            _isLost = false;
+            return response;
+        }
+        finally
+        {
+            _oneAtATime.Release();
+        }
+    }
 
-        // The driver gives a response whole, and what one read does not take is lost.
-        var buffer = new byte[ResponseReader.MaxResponse];
-        var read = await _file.ReadAsync(buffer, cancel).ConfigureAwait(false);
-        return read > 0 ? buffer.AsMemory(0, read) : throw new IOException($"{_file.Name} gave no response.");
+    public ValueTask DisposeAsync()
+    {
+        _file.Dispose(); // closes when a read that was given up has ended
+        return ValueTask.CompletedTask;
+    }
+
+    private async Task<ReadOnlyMemory<byte>> ExchangeAsync(ReadOnlyMemory<byte> command, CancellationToken cancel)
+    {
+        // The kernel blocks until the TPM has answered, and no signal ends that: who cancels goes, and the wait stays behind.
+        var owned = command.ToArray();
+        var response = new byte[ResponseFrame.MaxSize];
+        try
+        {
+            await RandomAccess.WriteAsync(_file, owned, fileOffset: 0, cancel).AsTask().WaitAsync(cancel).ConfigureAwait(false);
+            var size = await RandomAccess.ReadAsync(_file, response, fileOffset: 0, cancel).AsTask().WaitAsync(cancel).ConfigureAwait(false);
+            return ResponseFrame.Check(response.AsMemory(0, size));
+        }
+        catch (Exception e) when (e is not TpmDeviceException and (IOException or UnauthorizedAccessException))
+        {
+            throw new TpmDeviceException($"The TPM device {_path} failed: {e.Message}", e);
+        }
     }
 }

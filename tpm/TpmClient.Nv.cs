@@ -1,0 +1,96 @@
+using System.Collections.Immutable;
+using System.Formats.Asn1;
+using Keylime.Tpm.Commands;
+
+namespace Keylime.Tpm;
+
+public sealed partial class TpmClient
+{
+    private const uint NvFirst = 0x01000000;
+    private const uint NvBufferMax = 0x12C; // TPM_PT_NV_BUFFER_MAX, Part 2, 6.13
+    private const uint SafeNvBuffer = 512;  // MAX_NV_BUFFER_SIZE of the PC Client platform is 512 at least
+    private const uint LargestNvBuffer = 2048;
+    private const int MaxChain = 64 * 1024;
+
+    public async ValueTask<NvPublic> NvReadPublicAsync(uint index, CancellationToken cancel)
+    {
+        var found = await ExecuteAsync<NvReadPublic, NvPublic>(new NvReadPublic(index), cancel).ConfigureAwait(false);
+        return found.Index == index
+            ? found
+            : throw new TpmFormatException($"NV index 0x{found.Index:x8} where 0x{index:x8} was asked for", 0);
+    }
+
+    /// <summary>The NV indices that are defined.</summary>
+    public ValueTask<ImmutableArray<uint>> GetNvIndicesAsync(CancellationToken cancel) => GetHandlesAsync(NvFirst, cancel);
+
+    /// <summary>The whole data of an NV index, read with its own empty password, or the owner's.</summary>
+    public async ValueTask<byte[]> NvReadAsync(NvPublic index, CancellationToken cancel)
+    {
+        var authority = index.AuthRead || !index.OwnerRead ? index.Index : Owner;
+        var limit = await GetPropertyAsync(NvBufferMax, cancel).ConfigureAwait(false) is { } said and > 0
+            ? Math.Min(said, LargestNvBuffer)
+            : SafeNvBuffer;
+        var data = new byte[index.Size];
+        for (var offset = 0; offset < data.Length;)
+        {
+            var size = (int)Math.Min(limit, (uint)(data.Length - offset));
+            var read = await ExecuteAsync<NvRead, byte[]>(
+                new NvRead(authority, index.Index, (ushort)size, (ushort)offset), cancel, TpmAuthorization.Password).ConfigureAwait(false);
+            if (read.Length != size)
+                throw new TpmFormatException($"{read.Length} bytes of NV where {size} were asked for,", offset);
+            read.CopyTo(data, offset);
+            offset += size;
+        }
+
+        return data;
+    }
+
+    /// <summary>The certificate that the TPM's maker gave its endorsement key, as DER, without the padding behind it.</summary>
+    /// <param name="index"><see cref="KeyTemplates.RsaCertificateIndex"/> or <see cref="KeyTemplates.EccCertificateIndex"/>.</param>
+    /// <returns>Null where the TPM has none.</returns>
+    public async ValueTask<byte[]?> ReadEndorsementCertificateAsync(uint index, CancellationToken cancel)
+    {
+        try
+        {
+            var data = await NvReadAsync(await NvReadPublicAsync(index, cancel).ConfigureAwait(false), cancel).ConfigureAwait(false);
+            return SplitDer(data, index).FirstOrDefault();
+        }
+        catch (TpmRefusedException e) when (e.Code.Error is TpmError.Handle or TpmError.NvUninitialized)
+        {
+            return null;
+        }
+    }
+
+    /// <summary>The certificates between the endorsement key's and its root, as far as the TPM has them, as DER.</summary>
+    public async ValueTask<ImmutableArray<byte[]>> ReadEndorsementChainAsync(CancellationToken cancel)
+    {
+        var all = new List<byte>();
+        foreach (var index in await GetHandlesAsync(KeyTemplates.ChainFirstIndex, cancel).ConfigureAwait(false))
+        {
+            if (index is < KeyTemplates.ChainFirstIndex or > KeyTemplates.ChainLastIndex)
+                continue;
+            var info = await NvReadPublicAsync(index, cancel).ConfigureAwait(false);
+            all.AddRange(await NvReadAsync(info, cancel).ConfigureAwait(false)); // a certificate may go on in the next index
+            if (all.Count > MaxChain)
+                throw new TpmFormatException($"a certificate chain of more than {MaxChain} bytes", 0);
+        }
+
+        return SplitDer(all.ToArray(), KeyTemplates.ChainFirstIndex);
+    }
+
+    /// <summary>Certificates one after the other, as an NV index holds them; it is often larger, and the rest is padding.</summary>
+    internal static ImmutableArray<byte[]> SplitDer(ReadOnlyMemory<byte> data, uint index)
+    {
+        const byte sequence = 0x30;
+        var certificates = ImmutableArray.CreateBuilder<byte[]>();
+        for (var rest = data; !rest.IsEmpty && rest.Span[0] == sequence;)
+        {
+            if (!AsnDecoder.TryReadEncodedValue(rest.Span, AsnEncodingRules.DER, out _, out _, out _, out var size))
+                throw new TpmFormatException($"NV index 0x{index:x8} has a certificate that is cut off or no DER,", data.Length - rest.Length);
+            certificates.Add(rest[..size].ToArray());
+            rest = rest[size..];
+        }
+
+        return certificates.ToImmutable();
+    }
+}
