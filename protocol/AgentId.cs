@@ -32,7 +32,8 @@ public readonly record struct AgentId : IParsable<AgentId>
     }
 }
 
-internal sealed class AgentIdJsonConverter : JsonConverter<AgentId>
+/// <summary>An id as a JSON string. Public, because generated serializers of other assemblies use it.</summary>
+public sealed class AgentIdJsonConverter : JsonConverter<AgentId>
 {
     public override AgentId Read(ref Utf8JsonReader reader, Type typeToConvert, JsonSerializerOptions options) =>
         reader.TokenType == JsonTokenType.String && AgentId.TryParse(reader.GetString(), null, out var id)

@@ -1,0 +1,93 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+
+namespace Keylime.Functions.Hosting;
+
+/// <summary>What the one who starts the service decides: on the command line, or in <c>KEYLIME_SERVICE_…</c>.</summary>
+internal sealed record ServiceOptions
+{
+    public const string Usage = """
+        Keylime.Functions: Keylime's registrar and verifier.
+
+          --data DIR             where everything is kept (default /var/lib/keylime-service)
+          --listen URL           https://ADDRESS:PORT (default https://127.0.0.1:8881; port 0 takes a free one)
+          --registrar-http URL   http://ADDRESS:PORT for the registrar's public routes only (off unless given)
+          --interval SECONDS     from one attestation to the next, for nodes that say nothing else (default 60)
+          --san NAME             another name for the server's certificate; may be repeated
+
+        Each may be set in the environment: KEYLIME_SERVICE_DATA, KEYLIME_SERVICE_LISTEN … (names of --san separated by commas).
+        """;
+
+    public string Data { get; init; } = "/var/lib/keylime-service";
+
+    public Uri Listen { get; init; } = new("https://127.0.0.1:8881");
+
+    public Uri? RegistrarHttp { get; init; }
+
+    public TimeSpan Interval { get; init; } = TimeSpan.FromSeconds(60);
+
+    public IReadOnlyList<string> Names { get; init; } = [];
+
+    /// <summary>The port that the Functions host will call, where it started us: plain HTTP on the loopback.</summary>
+    public int? HandlerPort { get; init; }
+
+    /// <summary>Reads the environment, and the command line over it.</summary>
+    public static bool TryParse(
+        IReadOnlyList<string> args, Func<string, string?> environment, [NotNullWhen(true)] out ServiceOptions? options, [NotNullWhen(false)] out string? error)
+    {
+        options = null;
+        var read = new ServiceOptions();
+        foreach (var name in (string[])["data", "listen", "registrar-http", "interval", "san"])
+        {
+            var variable = "KEYLIME_SERVICE_" + name.Replace('-', '_').ToUpperInvariant();
+            if (environment(variable) is { Length: > 0 } value && !read.TrySet(name, value, out read, out error))
+                return false;
+        }
+
+        for (var i = 0; i < args.Count; i++)
+        {
+            var (name, value) = args[i].Split('=', 2) switch
+            {
+                [var n, var v] => (n, v),
+                [var n] when i + 1 < args.Count => (n, args[++i]),
+                [var n] => (n, (string?)null),
+                _ => throw new System.Diagnostics.UnreachableException(),
+            };
+            if (!name.StartsWith("--", StringComparison.Ordinal) || value is null)
+            {
+                error = $"'{name}' is no option with a value.";
+                return false;
+            }
+
+            if (!read.TrySet(name[2..], value, out read, out error))
+                return false;
+        }
+
+        error = null;
+        options = int.TryParse(environment("FUNCTIONS_CUSTOMHANDLER_PORT"), NumberStyles.None, CultureInfo.InvariantCulture, out var port)
+            ? read with { HandlerPort = port }
+            : read;
+        return true;
+    }
+
+    private bool TrySet(string name, string value, out ServiceOptions next, [NotNullWhen(false)] out string? error)
+    {
+        var set = name switch
+        {
+            "data" => this with { Data = Path.GetFullPath(value) },
+            "listen" when IsAddress(value, "https", out var url) => this with { Listen = url },
+            "registrar-http" when IsAddress(value, "http", out var url) => this with { RegistrarHttp = url },
+            "interval" when int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds) && seconds is >= 1 and <= 86_400 =>
+                this with { Interval = TimeSpan.FromSeconds(seconds) },
+            "san" => this with { Names = [.. Names, .. value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)] },
+            _ => null,
+        };
+        next = set ?? this;
+        error = set is null ? $"--{name} {value}: no such option, or no such value." : null;
+        return set is not null;
+    }
+
+    private static bool IsAddress(string value, string scheme, [NotNullWhen(true)] out Uri? url) =>
+        Uri.TryCreate(value, UriKind.Absolute, out url) && url.Scheme == scheme && url.AbsolutePath == "/"
+        && (url.Host == "localhost" || System.Net.IPAddress.TryParse(url.Host.Trim('[', ']'), out _));
+}

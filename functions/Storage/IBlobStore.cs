@@ -1,0 +1,11 @@
+namespace Keylime.Functions.Storage;
+
+/// <summary>Large objects, named by the SHA-256 of their bytes: what a digest names never changes.</summary>
+internal interface IBlobStore
+{
+    /// <returns>The digest, in hex.</returns>
+    Task<string> PutAsync(ReadOnlyMemory<byte> content, CancellationToken cancel);
+
+    /// <returns>The bytes; <see langword="null"/> if there are none, or if they are not what the digest says.</returns>
+    Task<ReadOnlyMemory<byte>?> FindAsync(string digest, CancellationToken cancel);
+}

@@ -1,0 +1,24 @@
+using Keylime.Protocol;
+using Keylime.Protocol.Api;
+
+namespace Keylime.Functions.Storage;
+
+/// <summary>The machines under watch. Partition: two hex digits of the id's SHA-256; row: the id.</summary>
+internal interface INodeStore
+{
+    Task<Stored<Node>?> FindAsync(AgentId id, CancellationToken cancel);
+
+    /// <returns>What was stored; <see langword="null"/> if a node of that id is there already.</returns>
+    Task<Stored<Node>?> TryAddAsync(Node node, CancellationToken cancel);
+
+    /// <summary>Puts <paramref name="next"/> in the place of what <paramref name="read"/> found.</summary>
+    /// <returns>What was stored; <see langword="null"/> if that has changed or gone since: read again, and decide again.</returns>
+    Task<Stored<Node>?> TryReplaceAsync(Stored<Node> read, Node next, CancellationToken cancel);
+
+    /// <summary>A page in the order of partition and id. A row that cannot be read is logged and left out.</summary>
+    Task<Page<Node>> ListAsync(NodeQuery query, Continuation? after, int limit, CancellationToken cancel);
+}
+
+/// <summary>Which nodes are wanted. A member left out does not matter.</summary>
+/// <param name="Now">The moment that <paramref name="State"/> is asked for.</param>
+internal sealed record NodeQuery(DateTimeOffset Now, NodeState? State = null, string? RuntimePolicy = null, bool? HasOpen = null);

@@ -1,0 +1,123 @@
+using Keylime.Protocol;
+using Keylime.Protocol.Api;
+using Keylime.Tpm;
+
+namespace Keylime.Functions.Storage;
+
+/// <summary>A machine under watch: what was pinned at its enrolment, and where it stands. One row, replaced as a whole.</summary>
+internal sealed record Node
+{
+    /// <summary>The version that rows are written in. Rows of every earlier version are read for ever.</summary>
+    public const int CurrentSchema = 1;
+
+    public int Schema { get; init; } = CurrentSchema;
+
+    public required AgentId Id { get; init; }
+
+    public required DateTimeOffset EnrolledAt { get; init; }
+
+    /// <summary>The attestation key admitted at enrolment, as a TPMT_PUBLIC. Nothing that an agent sends replaces it.</summary>
+    public required ReadOnlyMemory<byte> AttestationKey { get; init; }
+
+    public required ReadOnlyMemory<byte> AttestationKeyName { get; init; }
+
+    /// <summary>SHA-256 of the endorsement key's SubjectPublicKeyInfo.</summary>
+    public required ReadOnlyMemory<byte> EndorsementKeyHash { get; init; }
+
+    /// <summary>How well the TPM was known at enrolment.</summary>
+    public required NodeIdentity Identity { get; init; }
+
+    /// <summary>The runtime policy's name; what it points to is looked up, and pinned, for each attestation.</summary>
+    public string? RuntimePolicy { get; init; }
+
+    /// <summary>PCR index to allowed values.</summary>
+    public required IReadOnlyDictionary<string, IReadOnlyList<string>> Pcrs { get; init; }
+
+    public required int IntervalSeconds { get; init; }
+
+    public DateTimeOffset? RetiredAt { get; init; }
+
+    public NodeSession? Session { get; init; }
+
+    /// <summary>The number that the next attestation gets.</summary>
+    public required long NextAttestation { get; init; }
+
+    /// <summary>The challenge that waits for evidence.</summary>
+    public OpenAttestation? Open { get; init; }
+
+    public LastVerdict? Last { get; init; }
+
+    public DateTimeOffset? LastPassAt { get; init; }
+
+    public required long Attestations { get; init; }
+
+    /// <summary>Where the next measurement list may start.</summary>
+    public NodeCheckpoint? Checkpoint { get; init; }
+
+    /// <summary>The last clock that a quote vouched for.</summary>
+    public TpmClock? Clock { get; init; }
+
+    public DateTimeOffset? LateAt { get; init; }
+
+    public DateTimeOffset? SilentAt { get; init; }
+}
+
+/// <summary>How well a node's TPM is known.</summary>
+internal enum NodeIdentity
+{
+    None,
+    EndorsementKey,
+    EndorsementCertificate,
+}
+
+/// <summary>The bearer token that a proof of possession earned: its hash, so that a copy of the table opens nothing.</summary>
+/// <param name="IssuedAt">When its challenge was issued. A proof for an older challenge comes too late: each works once.</param>
+internal sealed record NodeSession(DateTimeOffset IssuedAt, ReadOnlyMemory<byte> TokenHash, DateTimeOffset ExpiresAt);
+
+/// <summary>What was asked, and with what the answer will be judged: pinned here, so that nothing moves under the agent's feet.</summary>
+internal sealed record OpenAttestation
+{
+    public required long Number { get; init; }
+
+    /// <summary>The first number whose verdict may be in the history and not in this row.</summary>
+    public required long UnsettledFrom { get; init; }
+
+    public required ReadOnlyMemory<byte> Nonce { get; init; }
+
+    public required TpmAlgorithm Bank { get; init; }
+
+    /// <summary>The bits of the <see cref="PcrSet"/> asked.</summary>
+    public required uint PcrBits { get; init; }
+
+    public required TpmAlgorithm Scheme { get; init; }
+
+    public required TpmAlgorithm SchemeHash { get; init; }
+
+    /// <summary><see langword="null"/> where no measurement list was asked.</summary>
+    public OpenImaLog? Ima { get; init; }
+
+    /// <summary>SHA-256 of the runtime policy's text; null where there is none, though the node may want one.</summary>
+    public string? RuntimePolicyDigest { get; init; }
+
+    /// <summary>The agent's word, which nobody signed.</summary>
+    public required DateTimeOffset BootTime { get; init; }
+
+    public required DateTimeOffset RequestedAt { get; init; }
+
+    public required DateTimeOffset ExpiresAt { get; init; }
+}
+
+/// <param name="Start">The proven lines that need not be sent again.</param>
+/// <param name="Raw">True for the list's bytes in base64, false for its text.</param>
+internal sealed record OpenImaLog(NodeCheckpoint? Start, bool Raw);
+
+/// <summary>The lines of a measurement list that passed: the next attestation starts behind them.</summary>
+/// <param name="Aggregate">PCR 10 of the bank after these lines.</param>
+/// <param name="BootTime">The agent's word at that attestation: a hint whether the list is still the same.</param>
+/// <param name="PolicyDigest">The policy that judged them. Under another one they are judged again.</param>
+internal sealed record NodeCheckpoint(
+    long Entries, TpmAlgorithm Bank, ReadOnlyMemory<byte> Aggregate, uint ResetCount, DateTimeOffset BootTime, string? PolicyDigest);
+
+/// <summary>The last verdict, as far as lists show it; the whole is in the history.</summary>
+/// <param name="Reason">One sentence.</param>
+internal sealed record LastVerdict(long Attestation, DateTimeOffset At, bool Pass, Coverage Coverage, string Reason);

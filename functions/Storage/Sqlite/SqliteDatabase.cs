@@ -1,0 +1,131 @@
+using System.Collections.Concurrent;
+using Microsoft.Data.Sqlite;
+
+namespace Keylime.Functions.Storage.Sqlite;
+
+/// <summary>
+/// One SQLite file in WAL mode. Reads run beside each other and beside the one writer; writes take turns here,
+/// because SQLite would make them wait by polling.
+/// </summary>
+internal sealed class SqliteDatabase : IStoreHealth, IDisposable
+{
+    private const int SchemaVersion = 1;
+
+    private readonly string _connectionString;
+    private readonly ConcurrentBag<SqliteConnection> _idle = [];
+    private readonly SemaphoreSlim _writer = new(1);
+    private bool _disposed;
+
+    private SqliteDatabase(string path) => _connectionString = new SqliteConnectionStringBuilder
+    {
+        DataSource = path,
+        Pooling = false, // the pragmas are a connection's, so we keep the connections ourselves
+        DefaultTimeout = 10,
+    }.ToString();
+
+    public string Name => "sqlite";
+
+    /// <exception cref="StorageUnavailableException">The file cannot be opened, or a newer version of this program wrote it.</exception>
+    public static SqliteDatabase Open(string path)
+    {
+        var database = new SqliteDatabase(path);
+        database.Run(database.CreateSchema);
+        return database;
+    }
+
+    public Task<T> ReadAsync<T>(Func<SqliteConnection, T> query, CancellationToken cancel)
+    {
+        cancel.ThrowIfCancellationRequested();
+        return Task.FromResult(Run(query)); // SQLite has no asynchronous I/O, and a point read takes microseconds
+    }
+
+    public async Task<T> WriteAsync<T>(Func<SqliteConnection, T> change, CancellationToken cancel)
+    {
+        await _writer.WaitAsync(cancel);
+        try
+        {
+            return Run(change);
+        }
+        finally
+        {
+            _writer.Release();
+        }
+    }
+
+    public Task CheckAsync(CancellationToken cancel) =>
+        ReadAsync(connection => connection.Command("SELECT count(*) FROM nodes WHERE partition = ''").ExecuteScalar(), cancel);
+
+    public void Dispose()
+    {
+        _disposed = true;
+        while (_idle.TryTake(out var connection))
+            connection.Dispose();
+        _writer.Dispose();
+    }
+
+    private T Run<T>(Func<SqliteConnection, T> work)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        SqliteConnection? connection = null;
+        try
+        {
+            if (!_idle.TryTake(out connection))
+                connection = Connect();
+            var result = work(connection);
+            _idle.Add(connection);
+            return result;
+        }
+        catch (SqliteException e)
+        {
+            connection?.Dispose(); // whatever is wrong with it, the next one starts afresh
+            throw new StorageUnavailableException($"SQLite: {e.Message}", e);
+        }
+    }
+
+    private SqliteConnection Connect()
+    {
+        var connection = new SqliteConnection(_connectionString);
+        try
+        {
+            connection.Open();
+            using var pragmas = connection.Command("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;");
+            pragmas.ExecuteNonQuery();
+            return connection;
+        }
+        catch (SqliteException)
+        {
+            connection.Dispose();
+            throw;
+        }
+    }
+
+    private bool CreateSchema(SqliteConnection connection)
+    {
+        using var ask = connection.Command("PRAGMA user_version");
+        var version = (long)(ask.ExecuteScalar() ?? 0L);
+        if (version > SchemaVersion)
+            throw new StorageUnavailableException($"The database has version {version}, this program writes {SchemaVersion}: a newer program made it.");
+
+        using var create = connection.Command($"""
+            BEGIN IMMEDIATE;
+            CREATE TABLE IF NOT EXISTS nodes (
+                partition TEXT NOT NULL, id TEXT NOT NULL, etag TEXT NOT NULL,
+                verdict INTEGER NOT NULL, late_at INTEGER NOT NULL, silent_at INTEGER NOT NULL,
+                retired INTEGER NOT NULL, open INTEGER NOT NULL, policy TEXT,
+                body BLOB NOT NULL, PRIMARY KEY (partition, id)) WITHOUT ROWID;
+            CREATE INDEX IF NOT EXISTS nodes_policy ON nodes (policy);
+            CREATE TABLE IF NOT EXISTS registrations (
+                id TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS verdicts (
+                node TEXT NOT NULL, attestation INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (node, attestation)) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS events (
+                node TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (node, key)) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS policies (
+                name TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+            PRAGMA user_version = {SchemaVersion};
+            COMMIT;
+            """);
+        create.ExecuteNonQuery();
+        return true;
+    }
+}

@@ -1,0 +1,85 @@
+using System.Security.Cryptography;
+using System.Text;
+using Keylime.Protocol;
+using Keylime.Protocol.Api;
+
+namespace Keylime.Functions.Storage.Sqlite;
+
+/// <summary>The nodes in SQLite: the row as JSON, and the columns that queries need.</summary>
+internal sealed class SqliteNodeStore(SqliteDatabase database, ILogger<SqliteNodeStore> log) : INodeStore
+{
+    private const int NoVerdict = 0;
+    private const int Passed = 1;
+    private const int Failed = 2;
+
+    private readonly SqliteRows<Node> _rows = new(StorageJson.Default.Node, n => n.Schema, Node.CurrentSchema, log);
+
+    public Task<Stored<Node>?> FindAsync(AgentId id, CancellationToken cancel) => database.ReadAsync(connection =>
+    {
+        using var command = connection.Command(
+            "SELECT etag, body FROM nodes WHERE partition = $partition AND id = $id", ("$partition", Partition(id)), ("$id", id.ToString()));
+        return command.ReadRows() is [var row] ? new Stored<Node>(_rows.Decode(id.ToString(), row.Body), row.Key) : null;
+    }, cancel);
+
+    public Task<Stored<Node>?> TryAddAsync(Node node, CancellationToken cancel) => database.WriteAsync(connection =>
+    {
+        var etag = NewETag();
+        var added = connection.TryInsert("""
+            INSERT INTO nodes (partition, id, etag, verdict, late_at, silent_at, retired, open, policy, body)
+            VALUES ($partition, $id, $etag, $verdict, $late, $silent, $retired, $open, $policy, $body)
+            """, Columns(node, etag));
+        return added ? new Stored<Node>(node, etag) : null;
+    }, cancel);
+
+    public Task<Stored<Node>?> TryReplaceAsync(Stored<Node> read, Node next, CancellationToken cancel) => database.WriteAsync(connection =>
+    {
+        var etag = NewETag();
+        var changed = connection.Execute("""
+            UPDATE nodes SET etag = $etag, verdict = $verdict, late_at = $late, silent_at = $silent, retired = $retired,
+                open = $open, policy = $policy, body = $body
+            WHERE partition = $partition AND id = $id AND etag = $read
+            """, [.. Columns(next, etag), ("$read", read.ETag)]);
+        return changed == 1 ? new Stored<Node>(next, etag) : null;
+    }, cancel);
+
+    public Task<Page<Node>> ListAsync(NodeQuery query, Continuation? after, int limit, CancellationToken cancel) => database.ReadAsync(connection =>
+    {
+        var (partition, id) = after is { Key: var key } && key.IndexOf('|') is > 0 and var bar ? (key[..bar], key[(bar + 1)..]) : ("", "");
+        using var command = connection.Command($"""
+            SELECT partition || '|' || id, body FROM nodes
+            WHERE (partition, id) > ($partition, $id) AND {StateFilter(query.State)}
+                AND ($policy IS NULL OR policy = $policy) AND ($open IS NULL OR open = $open)
+            ORDER BY partition, id LIMIT $limit
+            """,
+            ("$partition", partition), ("$id", id), ("$now", query.Now.UtcTicks), ("$policy", query.RuntimePolicy),
+            ("$open", query.HasOpen is { } open ? (open ? 1 : 0) : null), ("$limit", limit + 1));
+        return _rows.ToPage(command.ReadRows(), limit);
+    }, cancel);
+
+    // The same rules as NodeStates, on columns.
+    private static string StateFilter(NodeState? state) => state switch
+    {
+        null => "$now = $now",
+        NodeState.Retired => "retired = 1 AND $now = $now",
+        NodeState.Pending => "retired = 0 AND verdict = 0 AND $now = $now",
+        NodeState.Failed => "retired = 0 AND verdict = 2 AND $now = $now",
+        NodeState.Trusted => "retired = 0 AND verdict = 1 AND late_at > $now",
+        NodeState.Late => "retired = 0 AND verdict = 1 AND late_at <= $now AND silent_at > $now",
+        NodeState.Silent => "retired = 0 AND verdict = 1 AND silent_at <= $now",
+        _ => throw new ArgumentOutOfRangeException(nameof(state), state, "No state."),
+    };
+
+    private (string Name, object? Value)[] Columns(Node node, string etag) =>
+    [
+        ("$partition", Partition(node.Id)), ("$id", node.Id.ToString()), ("$etag", etag),
+        ("$verdict", node.Last switch { null => NoVerdict, { Pass: true } => Passed, _ => Failed }),
+        ("$late", node.LateAt?.UtcTicks ?? long.MaxValue), ("$silent", node.SilentAt?.UtcTicks ?? long.MaxValue),
+        ("$retired", node.RetiredAt is null ? 0 : 1), ("$open", node.Open is null ? 0 : 1),
+        ("$policy", node.RuntimePolicy), ("$body", _rows.Encode(node)),
+    ];
+
+    private static string Partition(AgentId id) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(id.ToString())).AsSpan(0, 1));
+
+    private static string NewETag() => Guid.NewGuid().ToString("N");
+}

@@ -1,0 +1,45 @@
+using System.Globalization;
+using Keylime.Protocol;
+
+namespace Keylime.Functions.Storage.Sqlite;
+
+/// <summary>The verdicts in SQLite. Nothing here changes or deletes a row.</summary>
+internal sealed class SqliteVerdictStore(SqliteDatabase database, ILogger<SqliteVerdictStore> log) : IVerdictStore
+{
+    private readonly SqliteRows<VerdictRecord> _rows =
+        new(StorageJson.Default.VerdictRecord, v => v.Schema, VerdictRecord.CurrentSchema, log);
+
+    public Task<bool> TryAddAsync(VerdictRecord verdict, CancellationToken cancel) => database.WriteAsync(
+        connection => connection.TryInsert(
+            "INSERT INTO verdicts (node, attestation, body) VALUES ($node, $attestation, $body)",
+            ("$node", verdict.Node.ToString()), ("$attestation", verdict.Message.Attestation), ("$body", _rows.Encode(verdict))),
+        cancel);
+
+    public Task<VerdictRecord?> FindAsync(AgentId node, long attestation, CancellationToken cancel) => database.ReadAsync(connection =>
+    {
+        using var command = connection.Command(
+            "SELECT CAST(attestation AS TEXT), body FROM verdicts WHERE node = $node AND attestation = $attestation",
+            ("$node", node.ToString()), ("$attestation", attestation));
+        return command.ReadRows() is [var row] ? _rows.Decode($"{node}/{row.Key}", row.Body) : null;
+    }, cancel);
+
+    public Task<Page<VerdictRecord>> ListAsync(AgentId node, Continuation? after, int limit, CancellationToken cancel) => database.ReadAsync(connection =>
+    {
+        var before = long.TryParse(after?.Key, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? number : long.MaxValue;
+        using var command = connection.Command("""
+            SELECT CAST(attestation AS TEXT), body FROM verdicts
+            WHERE node = $node AND attestation < $before ORDER BY attestation DESC LIMIT $limit
+            """, ("$node", node.ToString()), ("$before", before), ("$limit", limit + 1));
+        return _rows.ToPage(command.ReadRows(), limit);
+    }, cancel);
+
+    public Task<IReadOnlyList<VerdictRecord>> ListSinceAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
+        database.ReadAsync<IReadOnlyList<VerdictRecord>>(connection =>
+        {
+            using var command = connection.Command("""
+                SELECT CAST(attestation AS TEXT), body FROM verdicts
+                WHERE node = $node AND attestation >= $from ORDER BY attestation LIMIT $limit
+                """, ("$node", node.ToString()), ("$from", attestation), ("$limit", limit));
+            return _rows.ToPage(command.ReadRows(), limit).Items;
+        }, cancel);
+}

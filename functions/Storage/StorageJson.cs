@@ -1,0 +1,22 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
+namespace Keylime.Functions.Storage;
+
+/// <summary>
+/// Rows as JSON. Unlike our messages they tolerate members nobody knows, so that a row of a newer version reads;
+/// a member that is missing and must not be is a row that cannot be read.
+/// </summary>
+[JsonSourceGenerationOptions(
+    JsonSerializerDefaults.Web,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    IgnoreReadOnlyProperties = true,
+    UseStringEnumConverter = true,
+    RespectNullableAnnotations = true,
+    RespectRequiredConstructorParameters = true)]
+[JsonSerializable(typeof(Node))]
+[JsonSerializable(typeof(Registration))]
+[JsonSerializable(typeof(VerdictRecord))]
+[JsonSerializable(typeof(NodeEvent))]
+[JsonSerializable(typeof(PolicyRecord))]
+internal sealed partial class StorageJson : JsonSerializerContext;
