@@ -1,6 +1,8 @@
+using Keylime.Attestation;
 using Keylime.Protocol;
 using Keylime.Protocol.Api;
 using Keylime.Tpm;
+using Coverage = Keylime.Protocol.Api.Coverage;
 
 namespace Keylime.Functions.Storage;
 
@@ -25,7 +27,7 @@ internal sealed record Node
     public required ReadOnlyMemory<byte> EndorsementKeyHash { get; init; }
 
     /// <summary>How well the TPM was known at enrolment.</summary>
-    public required NodeIdentity Identity { get; init; }
+    public required IdentityLevel Identity { get; init; }
 
     /// <summary>The runtime policy's name; what it points to is looked up, and pinned, for each attestation.</summary>
     public string? RuntimePolicy { get; init; }
@@ -60,14 +62,6 @@ internal sealed record Node
     public DateTimeOffset? LateAt { get; init; }
 
     public DateTimeOffset? SilentAt { get; init; }
-}
-
-/// <summary>How well a node's TPM is known.</summary>
-internal enum NodeIdentity
-{
-    None,
-    EndorsementKey,
-    EndorsementCertificate,
 }
 
 /// <summary>The bearer token that a proof of possession earned: its hash, so that a copy of the table opens nothing.</summary>

@@ -1,3 +1,4 @@
+using Keylime.Attestation;
 using Keylime.Protocol;
 
 namespace Keylime.Functions.Storage;
@@ -20,7 +21,7 @@ internal sealed record Registration
     /// <summary>DER of the certificate of that key; empty where the TPM has none.</summary>
     public required ReadOnlyMemory<byte> EndorsementCertificate { get; init; }
 
-    public required NodeIdentity Identity { get; init; }
+    public required IdentityLevel Identity { get; init; }
 
     /// <summary>The root that the certificate chains to, or why there is none.</summary>
     public required string IdentityDetail { get; init; }

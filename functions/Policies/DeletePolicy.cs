@@ -1,0 +1,34 @@
+using Keylime.Functions.Hosting;
+using Keylime.Functions.Storage;
+
+namespace Keylime.Functions.Policies;
+
+/// <summary><c>DELETE /v1/policies/{name}</c>: forgets a name that no node uses. The text stays: verdicts name it by its digest.</summary>
+internal static class DeletePolicy
+{
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes.MapDelete("/v1/policies/{name}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
+
+    public static Refusal NotFound(string name) =>
+        new(StatusCodes.Status404NotFound, "no_such_policy", $"There is no policy '{name}'.") { Hint = "GET /v1/policies lists them." };
+
+    private static async Task<IResult> HandleAsync(
+        string name, IPolicyStore policies, INodeStore nodes, TimeProvider clock, CancellationToken cancel)
+    {
+        if (!PolicyNames.IsValid(name))
+            return new Refusal(StatusCodes.Status400BadRequest, "invalid_name", PolicyNames.Expected);
+        if (await policies.FindAsync(name, cancel) is not { } stored)
+            return NotFound(name);
+
+        var users = await nodes.ListAsync(new NodeQuery(clock.GetUtcNow(), RuntimePolicy: name), null, 1, cancel);
+        if (users.Items is [var user, ..])
+        {
+            return new Refusal(StatusCodes.Status409Conflict, "policy_in_use", $"The node '{user.Id}' uses the policy '{name}'.")
+            { Hint = "A node keeps its policy for as long as it is enrolled." };
+        }
+
+        return await policies.TryDeleteAsync(stored, cancel)
+            ? TypedResults.NoContent()
+            : new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this policy at this moment; try again.");
+    }
+}

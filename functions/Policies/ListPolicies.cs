@@ -1,0 +1,33 @@
+using Keylime.Functions.Hosting;
+using Keylime.Functions.Storage;
+using Keylime.Protocol;
+using Keylime.Protocol.Api;
+
+namespace Keylime.Functions.Policies;
+
+/// <summary><c>GET /v1/policies</c>: a page of policies, by name.</summary>
+internal static class ListPolicies
+{
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes.MapGet("/v1/policies", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
+
+    public static PolicySummary Summary(PolicyRecord policy) => new()
+    {
+        Name = policy.Name,
+        Digest = policy.Digest,
+        Size = policy.Size,
+        Paths = policy.Paths,
+        Excludes = policy.Excludes,
+        Warnings = policy.Warnings,
+        UpdatedAt = policy.UpdatedAt,
+    };
+
+    private static async Task<IResult> HandleAsync(string? after, string? limit, IPolicyStore policies, CancellationToken cancel)
+    {
+        if (!Paging.TryRead(after, limit, out var start, out var count, out var refusal))
+            return refusal;
+        var page = await policies.ListAsync(start, count, cancel);
+        return Answer.Json(StatusCodes.Status200OK,
+            new PolicyList([.. page.Items.Select(Summary)]) { Next = page.Next?.ToString() }, ApiJson.Default.PolicyList);
+    }
+}

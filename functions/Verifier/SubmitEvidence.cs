@@ -1,0 +1,86 @@
+using System.Globalization;
+using Keylime.Functions.Hosting;
+using Keylime.Functions.Storage;
+using Keylime.Protocol;
+
+namespace Keylime.Functions.Verifier;
+
+/// <summary>
+/// <c>PATCH /v3.0/agents/{id}/attestations/{number}</c>: an agent answers its challenge, and is judged by the answer, here and now.
+/// </summary>
+internal static partial class SubmitEvidence
+{
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes.MapPatch("/agents/{id}/attestations/{number}", HandleAsync).Under(new(Caller.Agent, ApiFamily.Attestations, RouteRules.EvidenceBody));
+
+    private static async Task<IResult> HandleAsync(
+        AgentId id, string number, HttpContext context, IVerdictStore verdicts, IEventStore events, Settlement settlement, Judge judge,
+        TimeProvider clock, ILogger<VerdictRecord> log, CancellationToken cancel)
+    {
+        if (!MediaTypes.IsJsonApi(context.Request.ContentType))
+            return new Refusal(StatusCodes.Status415UnsupportedMediaType, "unsupported_media_type", $"Content-Type {MediaTypes.JsonApi} is expected.");
+
+        var stored = context.Features.GetRequiredFeature<Stored<Node>>();
+        if (Closed(stored.Value, number, clock.GetUtcNow()) is { } closed)
+            return closed;
+        var open = stored.Value.Open!;
+
+        if (!(await RequestBody.ReadJsonApiAsync(context, UpstreamJson.Default.DocumentAttestationAttributes, cancel)).TryGet(out var request, out var unread))
+            return unread;
+        var receivedAt = clock.GetUtcNow();
+        switch (request.Data.Type)
+        {
+            case Attestations.ResourceType:
+                break;
+            case "error": // how upstream's agent says that it cannot do what it was asked
+                await events.AddAsync(NodeEvent.Of(id, open.RequestedAt, EventTypes.AgentError, "The agent reported that it could not collect the evidence.", open.Number), cancel);
+                return new Refusal(StatusCodes.Status400BadRequest, "agent_error", "The agent reported that it could not collect the evidence.");
+            default:
+                return new Refusal(StatusCodes.Status400BadRequest, "invalid_request", "must be 'attestation'") { Pointer = "/data/type" };
+        }
+
+        if (!ReportedEvidence.TryRead(open, request.Data.Attributes, out var evidence, out var refusal))
+            return refusal;
+
+        var verdict = await judge.JudgeAsync(stored.Value, open, evidence, receivedAt, cancel);
+
+        // This spends the nonce, once, whoever else answers it at the same time. From here on nobody cancels.
+        var first = await verdicts.TryAddAsync(verdict, CancellationToken.None);
+        var after = await settlement.SettleAsync(stored, first ? verdict : null, CancellationToken.None);
+        if (!first)
+            return Immutable(open.Number);
+
+        LogJudged(log, id, open.Number, verdict.Message.Evaluation, verdict.Message.Findings is [var finding, ..] ? finding.Code : "-");
+        return Attestations.Answer(StatusCodes.Status202Accepted, Attestations.Judged(verdict), Math.Max(1, after.Value.IntervalSeconds));
+    }
+
+    // The order is upstream's (keylime-wire 2B.4).
+    private static Refusal? Closed(Node node, string number, DateTimeOffset now)
+    {
+        var latest = node.NextAttestation - 1;
+        if (node.RetiredAt is not null)
+            return new Refusal(StatusCodes.Status403Forbidden, "agent_attestations_disabled", $"Attestations of agent '{node.Id}' are disabled: it is retired.");
+
+        long asked;
+        if (number == "latest")
+            asked = latest;
+        else if (!long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out asked))
+            return Attestations.NotFound(node.Id, "of that number");
+        if (latest < 0 || asked > latest)
+            return Attestations.NotFound(node.Id, number);
+
+        if (asked < latest)
+            return new Refusal(StatusCodes.Status403Forbidden, "old_attestation", $"Attestation {asked} is not the latest one, which is {latest}.");
+        if (node.Open?.Number != asked)
+            return Immutable(asked);
+        return node.Open.ExpiresAt <= now
+            ? new Refusal(StatusCodes.Status403Forbidden, "challenges_expired", $"The challenge of attestation {asked} has expired.")
+            : null;
+    }
+
+    private static Refusal Immutable(long number) => new(
+        StatusCodes.Status403Forbidden, "evidence_immutable", $"Cannot alter evidence for attestation {number} which has already been received and accepted.");
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Judged attestation {Number} of {Agent}: {Evaluation} ({Finding})")]
+    private static partial void LogJudged(ILogger log, AgentId agent, long number, string evaluation, string finding);
+}
