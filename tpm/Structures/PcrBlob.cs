@@ -49,8 +49,9 @@ public sealed class PcrBlob
         var bank = (TpmAlgorithm)BinaryPrimitives.ReadUInt16LittleEndian(slot);
         if (!bank.IsHash())
             throw new TpmFormatException($"PCR bank 0x{(ushort)bank:x4} is no hash this system computes,", sizeof(uint));
-        if (slot[2] != SelectSize || slot[6..].ContainsAnyExcept((byte)0))
-            throw new TpmFormatException("a PCR selection that is not of 3 bytes", sizeof(uint) + 2);
+        if (slot[2] != SelectSize)
+            throw new TpmFormatException($"a PCR selection of {slot[2]} bytes, not {SelectSize},", sizeof(uint) + 2);
+        ExpectZeros(encoded, sizeof(uint) + 3 + SelectSize, ListsOffset - sizeof(uint));
         var pcrs = new PcrSet((uint)(slot[3] | slot[4] << 8 | slot[5] << 16));
 
         var listCount = BinaryPrimitives.ReadUInt32LittleEndian(encoded[(ListsOffset - sizeof(uint))..]);
@@ -97,6 +98,13 @@ public sealed class PcrBlob
         return encoded;
     }
 
+    // Everyone who writes such blobs leaves zeros where nothing is; so one value has one encoding, and no byte is without meaning.
+    private static void ExpectZeros(ReadOnlySpan<byte> encoded, int start, int end)
+    {
+        if (encoded[start..end].IndexOfAnyExcept((byte)0) is var at and >= 0)
+            throw new TpmFormatException($"0x{encoded[start + at]:x2} where nothing is", start + at);
+    }
+
     private static ImmutableArray<ReadOnlyMemory<byte>> ReadValues(ReadOnlySpan<byte> encoded, int count, int digestSize)
     {
         var values = ImmutableArray.CreateBuilder<ReadOnlyMemory<byte>>(count);
@@ -112,7 +120,10 @@ public sealed class PcrBlob
                 if (BinaryPrimitives.ReadUInt16LittleEndian(encoded[at..]) is var size && size != digestSize)
                     throw new TpmFormatException($"a PCR value of {size} bytes in a bank of {digestSize},", at);
                 values.Add(encoded.Slice(at + sizeof(ushort), digestSize).ToArray());
+                ExpectZeros(encoded, at + sizeof(ushort) + digestSize, at + DigestSlotSize);
             }
+
+            ExpectZeros(encoded, list + sizeof(uint) + inList * DigestSlotSize, list + DigestListSize);
         }
 
         return values.MoveToImmutable();

@@ -4,86 +4,6 @@ using System.Security.Cryptography;
 
 namespace Keylime.Tpm;
 
-/// <summary>TPMA_OBJECT (Part 2, 8.3).</summary>
-[Flags]
-[SuppressMessage("Design", "CA1028:Enum Storage should be Int32", Justification = "The width is the wire's.")]
-public enum ObjectAttributes : uint
-{
-    None = 0,
-    FixedTpm = 1 << 1,
-    StClear = 1 << 2,
-    FixedParent = 1 << 4,
-    SensitiveDataOrigin = 1 << 5,
-    UserWithAuth = 1 << 6,
-    AdminWithPolicy = 1 << 7,
-    NoDictionaryAttack = 1 << 10,
-    EncryptedDuplication = 1 << 11,
-    Restricted = 1 << 16,
-    Decrypt = 1 << 17,
-    Sign = 1 << 18,
-}
-
-/// <summary>TPMT_SYM_DEF_OBJECT (Part 2, 11.1.7); <c>default</c> is none.</summary>
-/// <param name="Algorithm">AES, or Null.</param>
-/// <param name="KeyBits">In bits; 0 where there is none.</param>
-/// <param name="Mode">CFB, or Null.</param>
-public readonly record struct SymmetricDefinition(TpmAlgorithm Algorithm, ushort KeyBits, TpmAlgorithm Mode)
-{
-    public static SymmetricDefinition None { get; } = new(TpmAlgorithm.Null, 0, TpmAlgorithm.Null);
-
-    public static SymmetricDefinition Aes128Cfb { get; } = new(TpmAlgorithm.Aes, 128, TpmAlgorithm.Cfb);
-
-    public static SymmetricDefinition Aes256Cfb { get; } = new(TpmAlgorithm.Aes, 256, TpmAlgorithm.Cfb);
-
-    internal static SymmetricDefinition Read(ref TpmReader reader)
-    {
-        var at = reader.Position;
-        var algorithm = (TpmAlgorithm)reader.ReadUInt16();
-        return algorithm switch
-        {
-            TpmAlgorithm.Null => None,
-            TpmAlgorithm.Aes => new(algorithm, reader.ReadUInt16(), (TpmAlgorithm)reader.ReadUInt16()),
-            _ => throw new TpmFormatException($"symmetric algorithm 0x{(ushort)algorithm:x4} is neither AES nor NULL,", at),
-        };
-    }
-
-    internal void Write(TpmWriter writer)
-    {
-        writer.WriteUInt16((ushort)Algorithm);
-        if (Algorithm == TpmAlgorithm.Null)
-            return;
-        writer.WriteUInt16(KeyBits);
-        writer.WriteUInt16((ushort)Mode);
-    }
-}
-
-/// <summary>TPMT_RSA_SCHEME, TPMT_ECC_SCHEME or TPMT_KDF_SCHEME (Part 2, 11.2): an algorithm and its hash, or Null.</summary>
-public readonly record struct KeyScheme(TpmAlgorithm Algorithm, TpmAlgorithm Hash)
-{
-    public static KeyScheme None { get; } = new(TpmAlgorithm.Null, TpmAlgorithm.Null);
-
-    internal static KeyScheme Read(ref TpmReader reader)
-    {
-        const ushort ecdaa = 0x001A; // carries a count besides its hash; no key of ours uses it
-        var at = reader.Position;
-        var algorithm = (TpmAlgorithm)reader.ReadUInt16();
-        return algorithm switch
-        {
-            TpmAlgorithm.Null => None,
-            TpmAlgorithm.RsaEs => new(algorithm, TpmAlgorithm.Null), // RSAES has no details
-            (TpmAlgorithm)ecdaa => throw new TpmFormatException("scheme ECDAA is not supported,", at),
-            _ => new(algorithm, (TpmAlgorithm)reader.ReadUInt16()),
-        };
-    }
-
-    internal void Write(TpmWriter writer)
-    {
-        writer.WriteUInt16((ushort)Algorithm);
-        if (Algorithm is not (TpmAlgorithm.Null or TpmAlgorithm.RsaEs))
-            writer.WriteUInt16((ushort)Hash);
-    }
-}
-
 /// <summary>TPMT_PUBLIC (Part 2, 12.2.4) of an RSA or an ECC key: a key's public part, or the template of one.</summary>
 public abstract class PublicArea
 {
@@ -125,7 +45,7 @@ public abstract class PublicArea
         /// <exception cref="CryptographicException">The modulus is none, or does not have the size it should.</exception>
         public RSA CreateKey()
         {
-            if (Modulus.Length * 8 != KeyBits || Modulus.Span[0] < 0x80)
+            if (Modulus.IsEmpty || Modulus.Length * 8 != KeyBits || Modulus.Span[0] < 0x80)
                 throw new CryptographicException($"An RSA modulus of {Modulus.Length} bytes, where {KeyBits} bits were said.");
 
             var exponent = Exponent == 0 ? 65537 : Exponent;
@@ -156,8 +76,8 @@ public abstract class PublicArea
 
         public required ReadOnlyMemory<byte> Y { get; init; }
 
-        /// <summary>The point, for the runtime: coordinates padded to the curve's size.</summary>
-        /// <exception cref="CryptographicException">A coordinate is longer than the curve's, or the point is not on it.</exception>
+        /// <summary>The point, for the runtime: coordinates padded to the curve's size. That it is on the curve is checked on import.</summary>
+        /// <exception cref="CryptographicException">A coordinate is longer than the curve's.</exception>
         public ECParameters ToParameters()
         {
             var parameters = new ECParameters
@@ -197,7 +117,8 @@ public abstract class PublicArea
     /// <exception cref="TpmFormatException">The bytes are neither.</exception>
     public static PublicArea Parse(ReadOnlySpan<byte> encoded)
     {
-        // A TPMT_PUBLIC starts with 0x0001 or 0x0023; no TPM2B_PUBLIC of these keys is that short, so the two never meet.
+        // A TPMT_PUBLIC starts with 0x0001 or 0x0023. A TPM2B_PUBLIC that starts so would have 1 byte, or 35: no key has so few, and
+        // a template of 35 does not exist, for its parts have even sizes.
         var reader = new TpmReader(encoded);
         if (encoded is [0, 0x01 or 0x23, ..])
             return ReadToEnd(reader);
@@ -227,10 +148,10 @@ public abstract class PublicArea
         if (!nameAlgorithm.IsHash())
             throw new TpmFormatException($"nameAlg 0x{(ushort)nameAlgorithm:x4} is no hash this system computes,", nameAt);
 
-        var attributes = (ObjectAttributes)reader.ReadUInt32();
+        var attributes = ReadAttributes(ref reader);
         var policy = reader.ReadSized(MaxPolicy, "authPolicy").ToArray();
         var symmetric = SymmetricDefinition.Read(ref reader);
-        var scheme = KeyScheme.Read(ref reader);
+        var scheme = type == TpmAlgorithm.Rsa ? KeyScheme.ReadRsa(ref reader) : KeyScheme.ReadEcc(ref reader);
         if (type == TpmAlgorithm.Rsa)
         {
             return new Rsa
@@ -258,10 +179,21 @@ public abstract class PublicArea
             Symmetric = symmetric,
             Scheme = scheme,
             Curve = curve,
-            Kdf = KeyScheme.Read(ref reader),
+            Kdf = KeyScheme.ReadKdf(ref reader),
             X = reader.ReadSized(MaxCoordinate, "x").ToArray(),
             Y = reader.ReadSized(MaxCoordinate, "y").ToArray(),
         };
+    }
+
+    // "reserved: shall be zero" (Part 2, 8.3.2)
+    private static ObjectAttributes ReadAttributes(ref TpmReader reader)
+    {
+        const uint reserved = 0xFFF0_F009;
+        var at = reader.Position;
+        var attributes = reader.ReadUInt32();
+        if ((attributes & reserved) != 0)
+            throw new TpmFormatException($"objectAttributes 0x{attributes:x8} have reserved bits set", at);
+        return (ObjectAttributes)attributes;
     }
 
     /// <summary>Writes the TPMT_PUBLIC.</summary>
