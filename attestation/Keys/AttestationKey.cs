@@ -35,7 +35,10 @@ public sealed class AttestationKey : IDisposable
     public KeyScheme Scheme => Area.Scheme;
 
     /// <summary><c>rsa-2048</c>, <c>ecc-nist-p256</c> …</summary>
-    public string Type => Area switch
+    public string Type => TypeOf(Area);
+
+    /// <summary>The same of any public area.</summary>
+    public static string TypeOf(PublicArea area) => area switch
     {
         PublicArea.Rsa rsa => $"rsa-{rsa.KeyBits}",
         PublicArea.Ecc { Curve: TpmCurve.NistP256 } => "ecc-nist-p256",

@@ -20,5 +20,5 @@ internal static class GetVersion
     private static Answer<Envelope<VersionResults>> Handle() => Answer.Json(
         StatusCodes.Status200OK, new Envelope<VersionResults>(StatusCodes.Status200OK, "Success", Versions), UpstreamJson.Default.EnvelopeVersionResults);
 
-    private static IResult Nothing() => TypedResults.Ok();
+    private static Microsoft.AspNetCore.Http.HttpResults.Ok Nothing() => TypedResults.Ok();
 }

@@ -1,3 +1,4 @@
+using Keylime.Protocol.Upstream;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
@@ -64,7 +65,7 @@ internal static partial class ActivateAgent
     private static Task TellAsync(AgentId id, string detail, IEventStore events, TimeProvider clock, CancellationToken cancel) =>
         events.AddAsync(NodeEvent.OncePerMinute(id, clock.GetUtcNow(), EventTypes.ActivationFailed, detail), cancel);
 
-    private static IResult Done() => Answer.Envelope(StatusCodes.Status200OK, "Success");
+    private static Answer<Envelope<NoResults>> Done() => Answer.Envelope(StatusCodes.Status200OK, "Success");
 
     private static Refusal Refuse(string detail) => new(StatusCodes.Status400BadRequest, "wrong_tag", detail);
 

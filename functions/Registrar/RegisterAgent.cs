@@ -29,7 +29,7 @@ internal static partial class RegisterAgent
     {
         var rules = new RouteRules(Caller.Anyone, ApiFamily.Registrar, RouteRules.RegistrarBody, PlainHttp: true);
         routes.MapPost("/agents", HandleUnnamedAsync).Under(rules);
-        routes.MapPost("/agents/{id}", HandleAsync).Under(rules);
+        routes.MapPost("/agents/{id}", HandleNamedAsync).Under(rules);
     }
 
     private static Task<IResult> HandleUnnamedAsync(
@@ -37,10 +37,10 @@ internal static partial class RegisterAgent
         TimeProvider clock, ILogger<Registration> log, CancellationToken cancel) =>
         HandleAsync(null, context, registrations, events, trust, limits, clock, log, cancel);
 
-    private static Task<IResult> HandleAsync(
+    private static Task<IResult> HandleNamedAsync(
         AgentId id, HttpContext context, IRegistrationStore registrations, IEventStore events, TrustStore trust, RateLimits limits,
         TimeProvider clock, ILogger<Registration> log, CancellationToken cancel) =>
-        HandleAsync((AgentId?)id, context, registrations, events, trust, limits, clock, log, cancel);
+        HandleAsync(id, context, registrations, events, trust, limits, clock, log, cancel);
 
     private static async Task<IResult> HandleAsync(
         AgentId? named, HttpContext context, IRegistrationStore registrations, IEventStore events, TrustStore trust, RateLimits limits,

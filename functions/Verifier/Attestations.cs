@@ -2,7 +2,6 @@ using System.Globalization;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
-using Keylime.Protocol.Api;
 using Keylime.Protocol.Upstream;
 using Keylime.Tpm;
 

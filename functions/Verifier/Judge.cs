@@ -59,7 +59,7 @@ internal sealed partial class Judge(CompiledPolicies policies, Appraiser apprais
 
     private VerdictRecord Record(Node node, OpenAttestation open, Verdict? verdict, Finding? own, DateTimeOffset receivedAt)
     {
-        Finding[] findings = [.. own is null ? [] : [own], .. verdict?.Findings ?? []];
+        Finding[] findings = [.. own is null ? Array.Empty<Finding>() : [own], .. verdict?.Findings ?? []];
         var count = (own is null ? 0 : 1) + (verdict?.FindingCount ?? 0);
         var pass = verdict is { Pass: true } && own is null && count == 0;
         var quote = verdict?.Quote;

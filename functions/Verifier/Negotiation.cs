@@ -1,5 +1,4 @@
 using System.Globalization;
-using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol.Upstream;
 using Keylime.Tpm;

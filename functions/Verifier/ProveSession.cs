@@ -80,7 +80,7 @@ internal static partial class ProveSession
             return Possession.Verify(key, challenge, proof.Message, proof.Signature);
     }
 
-    private static IResult Say(
+    private static Answer<Document<SessionAttributes>> Say(
         int status, SessionId id, AgentId agent, byte[] challenge, AuthenticationProof proof, DateTimeOffset now, string? token, DateTimeOffset? expires)
     {
         Debug.Assert(token is null || status == StatusCodes.Status200OK);

@@ -4,6 +4,7 @@ using Keylime.Functions.Storage;
 using Keylime.Protocol;
 using Keylime.Protocol.Upstream;
 using Keylime.Tpm;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace Keylime.Functions.Verifier;
 

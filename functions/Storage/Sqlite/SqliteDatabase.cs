@@ -88,7 +88,7 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
         try
         {
             connection.Open();
-            using var pragmas = connection.Command("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA foreign_keys = ON;");
+            using var pragmas = connection.Command("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;");
             pragmas.ExecuteNonQuery();
             return connection;
         }

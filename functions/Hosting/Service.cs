@@ -1,0 +1,136 @@
+using System.Net;
+using System.Security.Authentication;
+using Keylime.Attestation;
+using Keylime.Functions.Keys;
+using Keylime.Functions.Nodes;
+using Keylime.Functions.Policies;
+using Keylime.Functions.Registrar;
+using Keylime.Functions.Storage;
+using Keylime.Functions.Storage.Sqlite;
+using Keylime.Functions.Verifier;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.Extensions.Logging.Console;
+
+namespace Keylime.Functions.Hosting;
+
+/// <summary>The service, put together: on one data directory, as the embedded default has it.</summary>
+internal static class Service
+{
+    // Kestrel's own bound, over the bounds of the routes.
+    private const long LargestBody = RouteRules.EvidenceBody;
+
+    /// <param name="replace">For tests: registrations that take the place of ours.</param>
+    /// <exception cref="IOException">The data directory cannot be used.</exception>
+    /// <exception cref="StorageUnavailableException">The database cannot be opened.</exception>
+    public static WebApplication Build(ServiceOptions options, Action<IServiceCollection>? replace = null)
+    {
+        PrivateFiles.CreateFolder(options.Data);
+        PrivateFiles.CreateFolder(Path.Combine(options.Data, "blobs"));
+        PrivateFiles.CreateFolder(Path.Combine(options.Data, "trust"));
+
+        var builder = WebApplication.CreateSlimBuilder();
+        builder.Logging.ClearProviders().AddJsonConsole(json =>
+        {
+            json.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ";
+            json.UseUtcTimestamp = true;
+            json.JsonWriterOptions = new System.Text.Json.JsonWriterOptions { Indented = false };
+        });
+        builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
+        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(5));
+
+        AddServices(builder.Services, options);
+        replace?.Invoke(builder.Services);
+        builder.WebHost.UseKestrelHttpsConfiguration();
+        builder.WebHost.ConfigureKestrel((_, kestrel) => Listen(kestrel, options));
+
+        var app = builder.Build();
+        app.UseMiddleware<Failures>();
+        app.UseMiddleware<RequestNormalizer>();
+        app.UseRouting(); // after the path is normal
+        app.UseMiddleware<Gate>();
+        app.UseStatusCodePages(static pages => NoRoute(pages.HttpContext));
+        MapRoutes(app);
+        return app;
+    }
+
+    public static void MapRoutes(IEndpointRouteBuilder routes)
+    {
+        GetHealth.Map(routes);
+        GetVersion.Map(routes);
+        RegistrarRoutes.Map(routes);
+        VerifierRoutes.Map(routes);
+        NodeRoutes.Map(routes);
+    }
+
+    private static void AddServices(IServiceCollection services, ServiceOptions options)
+    {
+        string In(string name) => Path.Combine(options.Data, name);
+
+        services.AddSingleton(options);
+        services.AddSingleton(TimeProvider.System);
+        services.AddSingleton(provider => new LocalCertificates(options.Data, options.Names, provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton(_ => OperatorToken.LoadOrCreate(In("operator.token")));
+        services.AddSingleton<IKeyRing>(_ => LocalKeyRing.LoadOrCreate(In("keys")));
+        services.AddSingleton<IChallengeSource, ChallengeSource>();
+        services.AddSingleton(provider => new TrustStore(In("trust"), provider.GetRequiredService<ILogger<TrustStore>>()));
+        services.AddSingleton<RateLimits>();
+        services.AddSingleton<SessionIds>();
+        services.AddSingleton<CompiledPolicies>();
+        services.AddSingleton<Settlement>();
+        services.AddSingleton<Judge>();
+        services.AddSingleton<Appraiser>(Appraisal.Appraise);
+
+        services.AddSingleton(_ => SqliteDatabase.Open(In("keylime.db")));
+        services.AddSingleton<IStoreHealth>(provider => provider.GetRequiredService<SqliteDatabase>());
+        services.AddSingleton<INodeStore, SqliteNodeStore>();
+        services.AddSingleton<IRegistrationStore, SqliteRegistrationStore>();
+        services.AddSingleton<IVerdictStore, SqliteVerdictStore>();
+        services.AddSingleton<IEventStore, SqliteEventStore>();
+        services.AddSingleton<IPolicyStore, SqlitePolicyStore>();
+        services.AddSingleton<IBlobStore>(_ => new FileBlobStore(In("blobs")));
+
+        services.AddHostedService<Repair>();
+        services.AddHostedService<UrlFile>();
+    }
+
+    private static void Listen(KestrelServerOptions kestrel, ServiceOptions options)
+    {
+        kestrel.AddServerHeader = false;
+        kestrel.Limits.MaxRequestBodySize = LargestBody;
+        kestrel.Limits.MaxRequestLineSize = 8 * 1024;
+        if (options.HandlerPort is { } handler)
+        {
+            kestrel.Listen(IPAddress.Loopback, handler); // the Functions host, which has ended the TLS connection
+            return;
+        }
+
+        var certificates = kestrel.ApplicationServices.GetRequiredService<LocalCertificates>();
+        Bind(kestrel, options.Listen, endpoint => endpoint.UseHttps(https =>
+        {
+            https.SslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13;
+            https.ServerCertificateSelector = (_, _) => certificates.Server;
+        }));
+        if (options.RegistrarHttp is { } plain)
+            Bind(kestrel, plain, static _ => { });
+    }
+
+    private static void Bind(KestrelServerOptions kestrel, Uri url, Action<ListenOptions> configure)
+    {
+        if (url.Host != "localhost")
+            kestrel.Listen(IPAddress.Parse(url.Host.Trim('[', ']')), url.Port, configure);
+        else if (url.Port == 0)
+            kestrel.Listen(IPAddress.Loopback, 0, configure); // one free port of both families cannot be had
+        else
+            kestrel.ListenLocalhost(url.Port, configure);
+    }
+
+    // What routing answers by itself, 404 and 405, gets a body too, in the shape of the API that the path belongs to.
+    private static Task NoRoute(HttpContext context)
+    {
+        var refusal = context.Response.StatusCode == StatusCodes.Status405MethodNotAllowed
+            ? new Refusal(StatusCodes.Status405MethodNotAllowed, "method_not_allowed", $"{context.Request.Method} is not answered here.")
+            : new Refusal(context.Response.StatusCode, "no_such_route", "There is nothing under this path.");
+        return refusal.ExecuteAsync(context);
+    }
+}

@@ -1,0 +1,29 @@
+using Keylime.Functions.Hosting;
+using Keylime.Functions.Storage;
+using Keylime.Functions.Verifier;
+using Keylime.Protocol;
+using Keylime.Protocol.Api;
+
+namespace Keylime.Functions.Nodes;
+
+/// <summary><c>GET /v1/nodes/{id}</c>: a node, with its last verdict.</summary>
+internal static class GetNode
+{
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes.MapGet("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
+
+    public static Refusal NotFound(AgentId id) =>
+        new(StatusCodes.Status404NotFound, "no_such_node", $"There is no node '{id}'.") { Hint = "GET /v1/nodes lists them." };
+
+    private static async Task<IResult> HandleAsync(
+        AgentId id, INodeStore nodes, IVerdictStore verdicts, Settlement settlement, TimeProvider clock, CancellationToken cancel)
+    {
+        if (await nodes.FindAsync(id, cancel) is not { } stored)
+            return NotFound(id);
+
+        // A verdict that a crash left between the history and the row is brought in before anybody is told an older one.
+        var node = (await settlement.SettleAsync(stored, null, cancel)).Value;
+        var last = node.Last is { Attestation: var number } ? await verdicts.FindAsync(id, number, cancel) : null;
+        return Answer.Json(StatusCodes.Status200OK, NodeViews.Details(node, last, clock.GetUtcNow()), ApiJson.Default.NodeDetails);
+    }
+}

@@ -1,0 +1,38 @@
+using Keylime.Functions.Hosting;
+using Keylime.Functions.Storage;
+using Keylime.Protocol.Api;
+
+namespace Keylime.Functions.Nodes;
+
+/// <summary><c>GET /v1/nodes</c>: a page of nodes, of one state or of all.</summary>
+internal static class ListNodes
+{
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes.MapGet("/v1/nodes", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
+
+    private static async Task<IResult> HandleAsync(
+        string? state, string? after, string? limit, INodeStore nodes, TimeProvider clock, CancellationToken cancel)
+    {
+        if (!Paging.TryRead(after, limit, out var start, out var count, out var refusal))
+            return refusal;
+        NodeState? wanted = null;
+        if (state is not null)
+        {
+            if (!TryParse(state, out var named))
+            {
+                return new Refusal(StatusCodes.Status400BadRequest, "invalid_query",
+                    $"state is one of {string.Join(", ", Enum.GetNames<NodeState>()).ToLowerInvariant()}.");
+            }
+
+            wanted = named;
+        }
+
+        var now = clock.GetUtcNow();
+        var page = await nodes.ListAsync(new NodeQuery(now, wanted), start, count, cancel);
+        return Answer.Json(StatusCodes.Status200OK,
+            new NodeList([.. page.Items.Select(node => NodeViews.Summary(node, now))]) { Next = page.Next?.ToString() }, ApiJson.Default.NodeList);
+    }
+
+    private static bool TryParse(string text, out NodeState state) =>
+        Enum.TryParse(text, ignoreCase: true, out state) && string.Equals(state.ToString(), text, StringComparison.OrdinalIgnoreCase);
+}

@@ -1,0 +1,42 @@
+using Keylime.Attestation;
+using Keylime.Functions.Storage;
+using Keylime.Functions.Verifier;
+using Keylime.Protocol.Api;
+using Keylime.Tpm;
+using Coverage = Keylime.Protocol.Api.Coverage;
+
+namespace Keylime.Functions.Nodes;
+
+/// <summary>Nodes as our API shows them.</summary>
+internal static class NodeViews
+{
+    public static NodeSummary Summary(Node node, DateTimeOffset now) => new()
+    {
+        Id = node.Id,
+        State = NodeStates.Of(node, now),
+        Reason = NodeStates.Reason(node, now),
+        // Before the first verdict nobody has looked at anything but the identity.
+        Coverage = node.Last?.Coverage ?? Judge.Describe(node.Identity, null),
+        RuntimePolicy = node.RuntimePolicy,
+        IntervalSeconds = node.IntervalSeconds,
+        EnrolledAt = node.EnrolledAt,
+        LastVerdictAt = node.Last?.At,
+        NextExpectedAt = NodeStates.NextExpectedAt(node),
+        Attestations = node.Attestations,
+    };
+
+    public static NodeDetails Details(Node node, VerdictRecord? last, DateTimeOffset now)
+    {
+        var area = PublicArea.Parse(node.AttestationKey.Span);
+        return new NodeDetails
+        {
+            Node = Summary(node, now),
+            AttestationKeyName = Convert.ToHexStringLower(node.AttestationKeyName.Span),
+            AttestationKeyType = AttestationKey.TypeOf(area),
+            EndorsementKeyHash = Convert.ToHexStringLower(node.EndorsementKeyHash.Span),
+            Pcrs = node.Pcrs,
+            LastVerdict = last?.Message,
+            LastPassAt = node.LastPassAt,
+        };
+    }
+}

@@ -1,0 +1,48 @@
+using Keylime.Functions.Hosting;
+using Keylime.Functions.Storage;
+using Keylime.Functions.Verifier;
+using Keylime.Protocol;
+using Keylime.Protocol.Api;
+
+namespace Keylime.Functions.Nodes;
+
+/// <summary><c>POST /v1/nodes/{id}/retire</c>: takes a node out. Its token dies at once; its history stays.</summary>
+internal static partial class RetireNode
+{
+    private const int MaxTries = 5;
+
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes.MapPost("/v1/nodes/{id}/retire", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
+
+    private static async Task<IResult> HandleAsync(
+        AgentId id, INodeStore nodes, IVerdictStore verdicts, IEventStore events, Settlement settlement,
+        TimeProvider clock, ILogger<Node> log, CancellationToken cancel)
+    {
+        for (var tries = 0; tries < MaxTries; tries++)
+        {
+            if (await nodes.FindAsync(id, cancel) is not { } stored)
+                return GetNode.NotFound(id);
+
+            stored = await settlement.SettleAsync(stored, null, cancel);
+            var now = clock.GetUtcNow();
+            var next = stored.Value;
+            if (next.RetiredAt is null)
+            {
+                next = next with { RetiredAt = now, Session = null, Open = null };
+                if (await nodes.TryReplaceAsync(stored, next, cancel) is null)
+                    continue;
+                LogRetired(log, id);
+            }
+
+            // Told with the row's own time, so that a retry after a crash tells the same event.
+            await events.AddAsync(NodeEvent.Of(id, next.RetiredAt!.Value, EventTypes.NodeRetired, "Retired by an operator."), CancellationToken.None);
+            var last = next.Last is { Attestation: var number } ? await verdicts.FindAsync(id, number, cancel) : null;
+            return Answer.Json(StatusCodes.Status200OK, NodeViews.Details(next, last, now), ApiJson.Default.NodeDetails);
+        }
+
+        return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Retired {Agent}")]
+    private static partial void LogRetired(ILogger log, AgentId agent);
+}
