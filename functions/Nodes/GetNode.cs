@@ -2,7 +2,6 @@ using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Verifier;
 using Keylime.Protocol;
-using Keylime.Protocol.Api;
 
 namespace Keylime.Functions.Nodes;
 

@@ -1,5 +1,6 @@
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
+using Keylime.Protocol;
 using Keylime.Protocol.Api;
 
 namespace Keylime.Functions.Nodes;

@@ -3,7 +3,6 @@ using Keylime.Functions.Storage;
 using Keylime.Functions.Verifier;
 using Keylime.Protocol.Api;
 using Keylime.Tpm;
-using Coverage = Keylime.Protocol.Api.Coverage;
 
 namespace Keylime.Functions.Nodes;
 

@@ -2,6 +2,7 @@ using System.Globalization;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
+using Microsoft.AspNetCore.Http.Features;
 
 namespace Keylime.Functions.Verifier;
 
