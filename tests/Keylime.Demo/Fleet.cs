@@ -1,0 +1,63 @@
+using System.Text.Json;
+using Keylime.Protocol;
+using Keylime.Protocol.Api;
+
+namespace Keylime.Demo;
+
+/// <summary>What an operator's tool tells about the nodes.</summary>
+internal sealed class Fleet(Programs programs)
+{
+    private static readonly TimeSpan Poll = TimeSpan.FromMilliseconds(400);
+
+    /// <summary>Every state that a node was seen in, in order, without repetitions.</summary>
+    public Dictionary<string, List<NodeState>> Seen { get; } = [];
+
+    public IReadOnlyList<NodeSummary> Nodes { get; private set; } = [];
+
+    public async Task LookAsync(CancellationToken cancel)
+    {
+        Nodes = (await AskAsync(ApiJson.Default.NodeList, cancel, "node", "list", "--json")).Nodes;
+        foreach (var node in Nodes)
+        {
+            var name = node.Id.ToString();
+            if (!Seen.TryGetValue(name, out var states))
+                Seen[name] = states = [];
+            if (states.Count == 0 || states[^1] != node.State)
+                states.Add(node.State);
+        }
+    }
+
+    public NodeState? StateOf(string name) => Nodes.FirstOrDefault(n => n.Id.ToString() == name)?.State;
+
+    public Task<NodeDetails> ShowAsync(string name, CancellationToken cancel) =>
+        AskAsync(ApiJson.Default.NodeDetails, cancel, "node", "show", name, "--json");
+
+    /// <summary>Looks until it is so.</summary>
+    public async Task WaitAsync(string what, TimeSpan atMost, Func<bool> condition, CancellationToken cancel)
+    {
+        var start = TimeProvider.System.GetTimestamp();
+        while (true)
+        {
+            await LookAsync(cancel);
+            if (condition())
+                return;
+            if (TimeProvider.System.GetElapsedTime(start) > atMost)
+            {
+                var states = string.Join("; ", Seen.Select(s => $"{s.Key}: {string.Join(", then ", s.Value)}").DefaultIfEmpty("no node"));
+                throw new DemoException($"It was expected that {what}, within {atMost.TotalSeconds:0} s. What was seen is: {states}.");
+            }
+
+            await Task.Delay(Poll, TimeProvider.System, cancel);
+        }
+    }
+
+    /// <summary>Runs the operator's tool, and goes no further unless it succeeds.</summary>
+    public async Task<string> DoAsync(CancellationToken cancel, params IReadOnlyList<string> args)
+    {
+        var (exit, output, errors) = await programs.KeylimeAsync(cancel, args);
+        return exit == 0 ? output : throw new DemoException($"keylime {string.Join(' ', args)} ended with {exit}: {errors.Trim()}");
+    }
+
+    private async Task<T> AskAsync<T>(System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type, CancellationToken cancel, params IReadOnlyList<string> args) =>
+        JsonSerializer.Deserialize(await DoAsync(cancel, args), type) ?? throw new DemoException("The tool answered null.");
+}

@@ -1,0 +1,72 @@
+using System.Diagnostics;
+using Keylime.Testing;
+using Keylime.Tpm;
+
+namespace Keylime.Demo;
+
+/// <summary>One node: a software TPM with an endorsement certificate, a measurement list that really extends its PCR 10, and an agent.</summary>
+internal sealed class Machine : IAsyncDisposable
+{
+    private readonly Swtpm _swtpm;
+    private readonly TpmClient _tpm;
+    private readonly ImaEmulator _ima;
+
+    private Machine(string name, string folder, Swtpm swtpm)
+    {
+        (Name, Folder, _swtpm) = (name, folder, swtpm);
+        _tpm = swtpm.OpenClient();
+        _ima = new ImaEmulator(LogPath, _tpm, TpmAlgorithm.Sha1, TpmAlgorithm.Sha256);
+    }
+
+    public string Name { get; }
+
+    public string Folder { get; }
+
+    public string LogPath => Path.Combine(Folder, "ascii_runtime_measurements");
+
+    public string CaCertificatePem => _swtpm.CaCertificatePem ?? throw new DemoException("The software TPM has no certificate authority.");
+
+    private Process? Agent { get; set; }
+
+    /// <summary>Powers a new machine on, and lets it run some programs.</summary>
+    public static async Task<Machine> BootAsync(string name, string folder, IEnumerable<string> files, CancellationToken cancel)
+    {
+        Directory.CreateDirectory(folder);
+        var swtpm = await Swtpm.StartAsync(new SwtpmOptions { PcrBanks = "sha1,sha256", EkCertificate = true }, cancel);
+        var machine = new Machine(name, folder, swtpm);
+        await machine._ima.StartAsync(cancel);
+        foreach (var file in files)
+            await machine._ima.MeasureFileAsync(file, cancel);
+        return machine;
+    }
+
+    public Task MeasureFileAsync(string path, CancellationToken cancel) => _ima.MeasureFileAsync(path, cancel);
+
+    public void StartAgent(Programs programs, string serviceUrl, string caPath)
+    {
+        var config = Path.Combine(Folder, "agent.conf");
+        var home = Directory.CreateDirectory(Path.Combine(Folder, "keylime"));
+        File.WriteAllText(config, $"""
+            [agent]
+            uuid = "{Name}"
+            verifier_url = "{serviceUrl}"
+            verifier_tls_ca_cert = "{caPath}"
+            keylime_dir = "{home.FullName}"
+            ima_ml_path = "{LogPath}"
+            tpm = "{_swtpm.Spec}"
+            exponential_backoff_initial_delay = 500
+            exponential_backoff_max_delay = 2000
+
+            """);
+        Agent = programs.Start("Keylime.Agent", "keylime-agent", $"{Name}.log", "run", "--config", config);
+    }
+
+    /// <summary>Pulls the plug of the agent: no farewell.</summary>
+    public void KillAgent() => Agent?.Kill();
+
+    public async ValueTask DisposeAsync()
+    {
+        await _tpm.DisposeAsync();
+        await _swtpm.DisposeAsync();
+    }
+}

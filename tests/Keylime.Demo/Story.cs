@@ -1,0 +1,169 @@
+using Keylime.Protocol.Api;
+
+namespace Keylime.Demo;
+
+/// <summary>
+/// Three nodes. The first stays good; on the second a program runs that no policy allows; the third falls silent.
+/// </summary>
+internal sealed class Story(string folder, bool once) : IAsyncDisposable
+{
+    private const int IntervalSeconds = 4;
+    private const int MeasuredFiles = 60;
+
+    private static readonly string[] Names = ["node-1", "node-2", "node-3"];
+    private static readonly TimeSpan ForStart = TimeSpan.FromSeconds(45);
+    private static readonly TimeSpan ForConsequence = TimeSpan.FromSeconds(60);
+
+    private readonly Programs _programs = new(folder);
+    private readonly List<Machine> _machines = [];
+
+    private string Data => Path.Combine(folder, "service");
+
+    public async Task PlayAsync(CancellationToken cancel)
+    {
+        var fleet = new Fleet(_programs);
+        await StartAsync(fleet, cancel);
+
+        using var watching = CancellationTokenSource.CreateLinkedTokenSource(cancel);
+        var table = once ? Task.CompletedTask : _programs.ShowAsync(watching.Token, "watch", "--interval", "1");
+
+        await fleet.WaitAsync("all three nodes are trusted", ForStart, () => Names.All(n => fleet.StateOf(n) == NodeState.Trusted), cancel);
+        await TellAsync("All three have proven themselves.", cancel);
+        if (!once)
+            await Task.Delay(TimeSpan.FromSeconds(10), TimeProvider.System, cancel); // for whoever looks on
+
+        var intruder = await WriteIntruderAsync(cancel);
+        await _machines[1].MeasureFileAsync(intruder, cancel);
+        _machines[2].KillAgent();
+        var before = fleet.Nodes.Single(n => n.Id.ToString() == Names[0]).Attestations;
+
+        await fleet.WaitAsync($"{Names[1]} fails", ForConsequence, () => fleet.StateOf(Names[1]) == NodeState.Failed, cancel);
+        await CheckFailureAsync(fleet, intruder, cancel);
+        await TellAsync($"{Names[1]} ran a program that its policy does not allow: {intruder}", cancel);
+
+        await fleet.WaitAsync($"{Names[2]} is late", ForConsequence, () => fleet.StateOf(Names[2]) == NodeState.Late, cancel);
+        await TellAsync($"{Names[2]} was killed, and is late.", cancel);
+        await fleet.WaitAsync($"{Names[2]} is silent", ForConsequence, () => fleet.StateOf(Names[2]) == NodeState.Silent, cancel);
+        await TellAsync($"{Names[2]} is silent: nothing is known of it now.", cancel);
+
+        CheckStates(fleet, before);
+        if (once)
+        {
+            Console.WriteLine("Seen as it should be: one good node, one failed with the path named, one late and then silent.");
+            return;
+        }
+
+        await table; // until somebody stops it
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _programs.DisposeAsync();
+        foreach (var machine in _machines)
+            await machine.DisposeAsync();
+    }
+
+    private async Task StartAsync(Fleet fleet, CancellationToken cancel)
+    {
+        Console.WriteLine("Starting the service, and three nodes with a software TPM each.");
+        _programs.Start("Keylime.Functions", "Keylime.Functions", "service.log",
+            "--data", Data, "--listen", "https://127.0.0.1:0", "--interval", $"{IntervalSeconds}");
+
+        var files = Directory.EnumerateFiles("/usr/bin").Where(f => new FileInfo(f).LinkTarget is null).Order(StringComparer.Ordinal).Take(MeasuredFiles).ToArray();
+        foreach (var name in Names)
+            _machines.Add(await Machine.BootAsync(name, Path.Combine(folder, name), files, cancel));
+
+        var url = await UrlAsync(cancel);
+        var ca = Path.Combine(Data, "ca.pem");
+        foreach (var machine in _machines)
+            await File.WriteAllTextAsync(Path.Combine(Data, "trust", $"{machine.Name}.pem"), machine.CaCertificatePem, cancel);
+        foreach (var machine in _machines)
+            machine.StartAgent(_programs, url, ca);
+
+        await fleet.DoAsync(cancel, "login", "--url", url, "--ca", ca, "--token-file", Path.Combine(Data, "operator.token"));
+        foreach (var machine in _machines)
+        {
+            var policy = Path.Combine(machine.Folder, "policy.json");
+            await fleet.DoAsync(cancel, "policy", "make", "--from-log", machine.LogPath, "--out", policy);
+            await fleet.DoAsync(cancel, "policy", "put", machine.Name, policy);
+            await EnrolAsync(machine.Name, cancel);
+        }
+    }
+
+    private async Task<string> UrlAsync(CancellationToken cancel)
+    {
+        var path = Path.Combine(Data, "url");
+        for (var i = 0; i < 200; i++)
+        {
+            if (File.Exists(path))
+                return (await File.ReadAllTextAsync(path, cancel)).Trim();
+            await Task.Delay(100, cancel);
+        }
+
+        throw new DemoException("The service did not start.");
+    }
+
+    // An agent that has not registered yet is refused with a conflict; everything else is an error.
+    private async Task EnrolAsync(string name, CancellationToken cancel)
+    {
+        const int conflict = 5;
+        for (var i = 0; ; i++)
+        {
+            var (exit, _, errors) = await _programs.KeylimeAsync(cancel, "node", "enrol", name, "--policy", name);
+            if (exit == 0)
+                return;
+            if (exit != conflict || i == 60)
+                throw new DemoException($"{name} could not be enrolled: {errors.Trim()}");
+            await Task.Delay(250, cancel);
+        }
+    }
+
+    private async Task<string> WriteIntruderAsync(CancellationToken cancel)
+    {
+        var path = Path.Combine(_machines[1].Folder, "usr", "local", "bin", "miner");
+        Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        await File.WriteAllTextAsync(path, "#!/bin/sh\nexec sleep 1\n", cancel);
+        return path;
+    }
+
+    private static async Task CheckFailureAsync(Fleet fleet, string intruder, CancellationToken cancel)
+    {
+        var details = await fleet.ShowAsync(Names[1], cancel);
+        if (details.LastVerdict?.Findings is not [{ Path: var path }] || path != intruder)
+        {
+            var findings = string.Join("; ", details.LastVerdict?.Findings.Select(f => $"{f.Code} {f.Path} {f.Detail}") ?? []);
+            throw new DemoException($"{Names[1]} should have failed by one finding that names {intruder}, and has: {findings}");
+        }
+    }
+
+    private static void CheckStates(Fleet fleet, long before)
+    {
+        Expect(Names[0], NodeState.Pending, NodeState.Trusted);
+        Expect(Names[1], NodeState.Pending, NodeState.Trusted, NodeState.Failed);
+        Expect(Names[2], NodeState.Pending, NodeState.Trusted, NodeState.Late, NodeState.Silent);
+
+        var good = fleet.Nodes.Single(n => n.Id.ToString() == Names[0]);
+        if (good.Attestations <= before)
+            throw new DemoException($"{Names[0]} should have gone on attesting.");
+        if (good.Coverage is not { Identity: "ek-certificate", Runtime: "ima" })
+            throw new DemoException($"{Names[0]} should be known by its endorsement certificate and judged by its list, and is: {good.Coverage}");
+
+        void Expect(string name, params NodeState[] expected)
+        {
+            // Whoever looks once in 0.4 s may miss the first state.
+            var seen = fleet.Seen[name].SkipWhile(s => s == NodeState.Pending);
+            if (!seen.SequenceEqual(expected.SkipWhile(s => s == NodeState.Pending)))
+                throw new DemoException($"{name} should have been {string.Join(", then ", expected)}, and was {string.Join(", then ", fleet.Seen[name])}.");
+        }
+    }
+
+    private async Task TellAsync(string what, CancellationToken cancel)
+    {
+        if (!once)
+            return; // the live table tells
+        Console.WriteLine();
+        Console.WriteLine(what);
+        if (await _programs.ShowAsync(cancel, "watch", "--once") is var exit and not 0)
+            throw new DemoException($"keylime watch ended with {exit}.");
+    }
+}

@@ -1,0 +1,89 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
+using Keylime.Tpm;
+
+namespace Keylime.Testing;
+
+/// <summary>
+/// Measures files as the kernel's IMA does, with template <c>ima-ng</c>: extends PCR 10 of a TPM in all its banks, each with the
+/// hash of the template data in that bank's algorithm, and appends the line to an ASCII list, whose template hash is SHA-1.
+/// </summary>
+/// <param name="logPath">Stands for <c>ascii_runtime_measurements</c>.</param>
+/// <param name="tpm">Not disposed of here.</param>
+/// <param name="banks">The banks that the TPM has.</param>
+public sealed class ImaEmulator(string logPath, TpmClient tpm, params IReadOnlyList<TpmAlgorithm> banks)
+{
+    private const int Pcr = 10;
+
+    /// <summary>Lines written so far.</summary>
+    public long Lines { get; private set; }
+
+    /// <summary>The first line of every list: the hash of PCRs 0 to 9 at boot.</summary>
+    public async Task StartAsync(CancellationToken cancel)
+    {
+        var boot = await tpm.PcrReadAsync(new PcrSelection(TpmAlgorithm.Sha256, PcrSet.Of(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)), cancel);
+        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        foreach (var value in boot.Values)
+            hash.AppendData(value.Span);
+        await MeasureAsync(hash.GetHashAndReset(), Encoding.ASCII.GetBytes("boot_aggregate"), cancel);
+    }
+
+    /// <summary>Measures a file that is there, under its own path.</summary>
+    public async Task MeasureFileAsync(string path, CancellationToken cancel)
+    {
+        await using var file = File.OpenRead(path);
+        await MeasureAsync(await SHA256.HashDataAsync(file, cancel), Encoding.UTF8.GetBytes(path), cancel);
+    }
+
+    /// <summary>Measures a file of that SHA-256 and path. The PCR goes first, as in the kernel: a quote in between is behind no line.</summary>
+    public async Task MeasureAsync(ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> path, CancellationToken cancel)
+    {
+        var data = TemplateData(digest.Span, path.Span);
+        await ExtendAsync(bank => Hash(bank, data), cancel);
+        await AppendAsync(SHA1Of(data), digest, path, cancel);
+    }
+
+    /// <summary>A violation: the line says zeros, and the PCR is extended with ones.</summary>
+    public async Task ViolateAsync(ReadOnlyMemory<byte> path, CancellationToken cancel)
+    {
+        await ExtendAsync(static bank => Enumerable.Repeat((byte)0xff, bank.DigestSize()).ToArray(), cancel);
+        await AppendAsync(new byte[SHA1.HashSizeInBytes], new byte[SHA256.HashSizeInBytes], path, cancel);
+    }
+
+    private async Task ExtendAsync(Func<TpmAlgorithm, byte[]> digest, CancellationToken cancel) =>
+        await tpm.PcrExtendAsync(Pcr, [.. banks.Select(bank => (bank, (ReadOnlyMemory<byte>)digest(bank)))], cancel);
+
+    private async Task AppendAsync(ReadOnlyMemory<byte> templateHash, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> path, CancellationToken cancel)
+    {
+        var head = $"{Pcr} {Convert.ToHexStringLower(templateHash.Span)} ima-ng sha256:{Convert.ToHexStringLower(digest.Span)} ";
+        byte[] line = [.. Encoding.ASCII.GetBytes(head), .. path.Span, (byte)'\n'];
+        await File.AppendAllBytesAsync(logPath, line, cancel); // in one write, as a reader of the kernel's list sees it
+        Lines++;
+    }
+
+    private static byte[] TemplateData(ReadOnlySpan<byte> digest, ReadOnlySpan<byte> path)
+    {
+        byte[] algorithm = [.. "sha256:"u8, 0];
+        var data = new byte[2 * sizeof(uint) + algorithm.Length + digest.Length + path.Length + 1];
+        BinaryPrimitives.WriteInt32LittleEndian(data, algorithm.Length + digest.Length);
+        algorithm.CopyTo(data, sizeof(uint));
+        digest.CopyTo(data.AsSpan(sizeof(uint) + algorithm.Length));
+        var name = data.AsSpan(sizeof(uint) + algorithm.Length + digest.Length);
+        BinaryPrimitives.WriteInt32LittleEndian(name, path.Length + 1);
+        path.CopyTo(name[sizeof(uint)..]);
+        return data;
+    }
+
+    private static byte[] Hash(TpmAlgorithm bank, byte[] data) => bank switch
+    {
+        TpmAlgorithm.Sha1 => SHA1Of(data),
+        TpmAlgorithm.Sha256 => SHA256.HashData(data),
+        TpmAlgorithm.Sha384 => SHA384.HashData(data),
+        TpmAlgorithm.Sha512 => SHA512.HashData(data),
+        _ => throw new ArgumentOutOfRangeException(nameof(bank), bank, "No bank that this knows."),
+    };
+
+    [System.Diagnostics.CodeAnalysis.SuppressMessage("Security", "CA5350:Do Not Use Weak Cryptographic Algorithms", Justification = "IMA's own template hash; nothing relies on it.")]
+    private static byte[] SHA1Of(byte[] data) => SHA1.HashData(data);
+}
