@@ -2,7 +2,6 @@ using Keylime.Functions.Keys;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Verifier;
 using Keylime.Protocol;
-using Microsoft.AspNetCore.Http.Features;
 
 namespace Keylime.Functions.Hosting;
 
@@ -33,8 +32,6 @@ internal sealed class Gate(
             return new Refusal(StatusCodes.Status500InternalServerError, "undeclared_route", "This route does not say who may call it, so nobody may.");
         if (!context.Request.IsHttps && !rules.PlainHttp && options.HandlerPort is null)
             return new Refusal(StatusCodes.Status400BadRequest, "https_required", "This route answers over HTTPS only.");
-        if (context.Features.Get<IHttpMaxRequestBodySizeFeature>() is { IsReadOnly: false } size)
-            size.MaxRequestBodySize = rules.MaxBody;
 
         var byOperator = rules.Caller is Caller.Operator or Caller.AgentOrOperator && operatorToken.Matches(Bearer(context));
         if (rules.Caller == Caller.Operator && !byOperator)

@@ -18,7 +18,7 @@ internal sealed class RateLimit(int requests, TimeProvider clock)
         var now = clock.GetTimestamp();
         lock (_lock)
         {
-            ref var bucket = ref _buckets[(uint)name.GetHashCode(StringComparison.Ordinal) % Buckets];
+            ref var bucket = ref _buckets[unchecked((uint)name.GetHashCode(StringComparison.Ordinal)) % Buckets];
             var elapsed = clock.GetElapsedTime(bucket.Start, now);
             if (bucket.Count == 0 || elapsed >= Window)
                 (bucket, elapsed) = ((now, 0), TimeSpan.Zero);

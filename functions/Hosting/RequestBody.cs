@@ -45,7 +45,7 @@ internal static class RequestBody
     {
         var most = context.GetEndpoint()?.Metadata.GetMetadata<RouteRules>()?.MaxBody ?? RouteRules.NoBody;
         if (context.Request.ContentLength > most)
-            return TooLarge(most);
+            return TooLarge(most); // the server reads the rest and throws it away, so that the answer arrives
 
         try
         {

@@ -5,11 +5,10 @@ namespace Keylime.Functions.Storage;
 
 /// <summary>
 /// Rows as JSON. Unlike our messages they tolerate members nobody knows, so that a row of a newer version reads;
-/// a member that is missing and must not be is a row that cannot be read.
+/// a member that is missing and must not be is a row that cannot be read. So nulls are written, not left out.
 /// </summary>
 [JsonSourceGenerationOptions(
     JsonSerializerDefaults.Web,
-    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
     IgnoreReadOnlyProperties = true,
     UseStringEnumConverter = true,
     RespectNullableAnnotations = true,

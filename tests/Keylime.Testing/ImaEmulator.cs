@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections.Immutable;
 using System.Security.Cryptography;
 using System.Text;
 using Keylime.Tpm;
@@ -10,24 +11,25 @@ namespace Keylime.Testing;
 /// hash of the template data in that bank's algorithm, and appends the line to an ASCII list, whose template hash is SHA-1.
 /// </summary>
 /// <param name="logPath">Stands for <c>ascii_runtime_measurements</c>.</param>
-/// <param name="tpm">Not disposed of here.</param>
+/// <param name="extend">Extends PCR 10 of the TPM.</param>
 /// <param name="banks">The banks that the TPM has.</param>
-public sealed class ImaEmulator(string logPath, TpmClient tpm, params IReadOnlyList<TpmAlgorithm> banks)
+public sealed class ImaEmulator(
+    string logPath, Func<ImmutableArray<(TpmAlgorithm Bank, ReadOnlyMemory<byte> Digest)>, CancellationToken, ValueTask> extend, params IReadOnlyList<TpmAlgorithm> banks)
 {
     private const int Pcr = 10;
+
+    /// <param name="tpm">Not disposed of here.</param>
+    public ImaEmulator(string logPath, TpmClient tpm, params IReadOnlyList<TpmAlgorithm> banks)
+        : this(logPath, (digests, cancel) => tpm.PcrExtendAsync(Pcr, digests, cancel), banks)
+    {
+    }
 
     /// <summary>Lines written so far.</summary>
     public long Lines { get; private set; }
 
-    /// <summary>The first line of every list: the hash of PCRs 0 to 9 at boot.</summary>
-    public async Task StartAsync(CancellationToken cancel)
-    {
-        var boot = await tpm.PcrReadAsync(new PcrSelection(TpmAlgorithm.Sha256, PcrSet.Of(0, 1, 2, 3, 4, 5, 6, 7, 8, 9)), cancel);
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        foreach (var value in boot.Values)
-            hash.AppendData(value.Span);
-        await MeasureAsync(hash.GetHashAndReset(), Encoding.ASCII.GetBytes("boot_aggregate"), cancel);
-    }
+    /// <summary>The first line of every list: the hash of PCRs 0 to 9 at boot, here those of a boot that measured nothing.</summary>
+    public Task StartAsync(CancellationToken cancel) =>
+        MeasureAsync(SHA256.HashData(new byte[10 * SHA256.HashSizeInBytes]), Encoding.ASCII.GetBytes("boot_aggregate"), cancel);
 
     /// <summary>Measures a file that is there, under its own path.</summary>
     public async Task MeasureFileAsync(string path, CancellationToken cancel)
@@ -52,7 +54,7 @@ public sealed class ImaEmulator(string logPath, TpmClient tpm, params IReadOnlyL
     }
 
     private async Task ExtendAsync(Func<TpmAlgorithm, byte[]> digest, CancellationToken cancel) =>
-        await tpm.PcrExtendAsync(Pcr, [.. banks.Select(bank => (bank, (ReadOnlyMemory<byte>)digest(bank)))], cancel);
+        await extend([.. banks.Select(bank => (bank, (ReadOnlyMemory<byte>)digest(bank)))], cancel);
 
     private async Task AppendAsync(ReadOnlyMemory<byte> templateHash, ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> path, CancellationToken cancel)
     {

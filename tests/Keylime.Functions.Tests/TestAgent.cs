@@ -1,0 +1,277 @@
+using System.Globalization;
+using System.Net;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json.Nodes;
+using Keylime.Testing;
+using Keylime.Tpm;
+
+namespace Keylime.Functions.Tests;
+
+/// <summary>A push agent on a TPM in this process. What it sends can be altered before it goes out.</summary>
+internal sealed class TestAgent : IDisposable
+{
+    private readonly string _log = Path.Combine(Directory.CreateTempSubdirectory("agent-").FullName, "list");
+
+    public TestAgent(TestService service, string id, SoftwareTpm? tpm = null)
+    {
+        (Service, Id, Tpm) = (service, id, tpm ?? new SoftwareTpm());
+        Ima = new ImaEmulator(_log, (digests, _) =>
+        {
+            foreach (var (bank, digest) in digests)
+                Tpm.Extend(bank, 10, digest.Span);
+            return ValueTask.CompletedTask;
+        }, TpmAlgorithm.Sha256);
+    }
+
+    public TestService Service { get; }
+
+    public string Id { get; }
+
+    public SoftwareTpm Tpm { get; }
+
+    public ImaEmulator Ima { get; }
+
+    public string? Token { get; set; }
+
+    public DateTimeOffset BootTime { get; set; } = new(2026, 11, 23, 8, 0, 0, TimeSpan.Zero);
+
+    public byte[] ImaList => File.Exists(_log) ? File.ReadAllBytes(_log) : [];
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    /// <summary>Registered, activated, enrolled with a policy that allows its list, and with a session.</summary>
+    public static async Task<TestAgent> EnrolledAsync(TestService service, string id, SoftwareTpm? tpm = null)
+    {
+        var agent = new TestAgent(service, id, tpm);
+        await agent.Ima.StartAsync(Cancel);
+        for (var i = 0; i < 5; i++)
+            await agent.MeasureAsync($"/usr/bin/tool{i}");
+        await agent.RegisterAsync();
+        await agent.PutPolicyAsync();
+        (await service.Operator.SendAsync("PUT", $"/v1/nodes/{id}", new JsonObject { ["runtimePolicy"] = id })).Expect(HttpStatusCode.Created);
+        await agent.AuthenticateAsync();
+        return agent;
+    }
+
+    public Task MeasureAsync(string path) => Ima.MeasureAsync(SHA256.HashData(Encoding.UTF8.GetBytes(path)), Encoding.UTF8.GetBytes(path), Cancel);
+
+    /// <summary>A policy that allows exactly what is in the list now.</summary>
+    public async Task PutPolicyAsync()
+    {
+        var digests = new JsonObject();
+        foreach (var line in Encoding.UTF8.GetString(ImaList).Split('\n', StringSplitOptions.RemoveEmptyEntries))
+        {
+            var fields = line.Split(' ', 5);
+            digests[fields[4]] = new JsonArray(fields[3].Split(':')[1]);
+        }
+
+        var policy = new JsonObject
+        {
+            ["meta"] = new JsonObject { ["version"] = 1 },
+            ["release"] = 0,
+            ["digests"] = digests,
+            ["excludes"] = new JsonArray(),
+            ["keyrings"] = new JsonObject(),
+            ["ima"] = new JsonObject { ["ignored_keyrings"] = new JsonArray(), ["log_hash_alg"] = "sha1" },
+            ["ima-buf"] = new JsonObject(),
+            ["verification-keys"] = "",
+        };
+        var reply = await Service.Operator.SendAsync("PUT", $"/v1/policies/{Id}", policy);
+        Assert.True(reply.Status is HttpStatusCode.Created or HttpStatusCode.OK, reply.Text);
+    }
+
+    public JsonObject Registration() => new()
+    {
+        ["ekcert"] = "",
+        ["ek_tpm"] = Convert.ToBase64String(Tpm.EndorsementKey.EncodeSized()),
+        ["aik_tpm"] = Convert.ToBase64String(Tpm.AttestationKey.EncodeSized()),
+        ["mtls_cert"] = "disabled",
+        ["ip"] = "127.0.0.1",
+        ["port"] = 9002,
+    };
+
+    public async Task RegisterAsync()
+    {
+        var blob = (await Service.Anonymous.SendAsync("POST", $"/v2.6/agents/{Id}", Registration())).Expect(HttpStatusCode.OK)["results"]!["blob"]!.GetValue<string>();
+        (await Service.Anonymous.SendAsync("PUT", $"/v2.6/agents/{Id}", new JsonObject { ["auth_tag"] = Tag(blob) })).Expect(HttpStatusCode.OK);
+    }
+
+    public string Tag(string blob)
+    {
+        var secret = Tpm.ActivateCredential(CredentialBlob.Parse(Convert.FromBase64String(blob)));
+        var key = Encoding.ASCII.GetBytes(Convert.ToBase64String(secret));
+        return Convert.ToHexStringLower(HMACSHA384.HashData(key, Encoding.UTF8.GetBytes(Id)));
+    }
+
+    public JsonObject SessionRequest() => Document("session", new JsonObject
+    {
+        ["agent_id"] = Id,
+        ["authentication_supported"] = new JsonArray(new JsonObject { ["authentication_class"] = "pop", ["authentication_type"] = "tpm_pop" }),
+    });
+
+    public async Task<(string Session, byte[] Challenge)> OpenSessionAsync()
+    {
+        var data = (await Service.Anonymous.SendAsync("POST", "/v3.0/sessions", SessionRequest(), Http.JsonApi)).Expect(HttpStatusCode.OK)["data"]!;
+        var challenge = data["attributes"]!["authentication_requested"]![0]!["chosen_parameters"]!["challenge"]!.GetValue<string>();
+        return (data["id"]!.GetValue<string>(), Convert.FromBase64String(challenge));
+    }
+
+    public JsonObject Proof(byte[] challenge)
+    {
+        var (message, signature) = Tpm.Certify(challenge);
+        return Document("session", new JsonObject
+        {
+            ["agent_id"] = Id,
+            ["authentication_provided"] = new JsonArray(new JsonObject
+            {
+                ["authentication_class"] = "pop",
+                ["authentication_type"] = "tpm_pop",
+                ["data"] = new JsonObject { ["message"] = Convert.ToBase64String(message), ["signature"] = Convert.ToBase64String(signature) },
+            }),
+        });
+    }
+
+    public Task<Reply> ProveAsync(string session, JsonObject proof) =>
+        Service.Anonymous.SendAsync("PATCH", $"/v3.0/sessions/{session}", proof, Http.JsonApi);
+
+    public async Task AuthenticateAsync()
+    {
+        var (session, challenge) = await OpenSessionAsync();
+        var attributes = (await ProveAsync(session, Proof(challenge))).Expect(HttpStatusCode.OK)["data"]!["attributes"]!;
+        Assert.Equal("pass", attributes["evaluation"]!.GetValue<string>());
+        Token = attributes["token"]!.GetValue<string>();
+    }
+
+    public JsonObject Capabilities()
+    {
+        var (scheme, hash) = (Tpm.AttestationKey.Scheme.Algorithm.ProtocolName(), Tpm.AttestationKey.Scheme.Hash.ProtocolName());
+        var pcrs = new JsonArray([.. Enumerable.Range(0, 24).Select(i => (JsonNode)i)]);
+        return Document("attestation", new JsonObject
+        {
+            ["evidence_supported"] = new JsonArray(
+                new JsonObject
+                {
+                    ["evidence_class"] = "certification",
+                    ["evidence_type"] = "tpm_quote",
+                    ["capabilities"] = new JsonObject
+                    {
+                        ["component_version"] = "2.0",
+                        ["hash_algorithms"] = new JsonArray("sha256", "sha384", "sha512"),
+                        ["signature_schemes"] = new JsonArray("rsassa", "rsapss", "ecdsa"),
+                        ["available_subjects"] = new JsonObject { ["sha256"] = pcrs },
+                        ["certification_keys"] = new JsonArray(new JsonObject
+                        {
+                            ["key_class"] = "asymmetric",
+                            ["key_algorithm"] = Tpm.AttestationKey.Type.ProtocolName(),
+                            ["key_size"] = 2048,
+                            ["server_identifier"] = "ak",
+                            ["local_identifier"] = Convert.ToHexStringLower(Tpm.AttestationKey.ComputeName()),
+                            ["public"] = Convert.ToBase64String(Tpm.AttestationKey.Encode()),
+                            ["allowable_hash_algorithms"] = new JsonArray(hash),
+                            ["allowable_signature_schemes"] = new JsonArray(scheme),
+                        }),
+                    },
+                },
+                new JsonObject
+                {
+                    ["evidence_class"] = "log",
+                    ["evidence_type"] = "ima_log",
+                    ["capabilities"] = new JsonObject
+                    {
+                        ["entry_count"] = ImaList.Count(b => b == '\n'),
+                        ["supports_partial_access"] = true,
+                        ["appendable"] = true,
+                        ["formats"] = new JsonArray("text/plain"),
+                    },
+                }),
+            ["system_info"] = new JsonObject { ["boot_time"] = BootTime.ToString("yyyy-MM-ddTHH:mm:ssZ", CultureInfo.InvariantCulture) },
+        });
+    }
+
+    public Task<Reply> AskAsync(JsonObject? capabilities = null) =>
+        Service.Anonymous.SendAsync("POST", $"/v3.0/agents/{Id}/attestations", capabilities ?? Capabilities(), Http.JsonApi, Token);
+
+    /// <summary>Asks, and gives what is asked and where it goes.</summary>
+    public async Task<Asked> AskedAsync()
+    {
+        var reply = await AskAsync();
+        var requested = reply.Expect(HttpStatusCode.Created)["data"]!["attributes"]!["evidence_requested"]!.AsArray();
+        var quote = requested[0]!["chosen_parameters"]!;
+        var (bank, pcrs) = quote["selected_subjects"]!.AsObject().Single();
+        Assert.True(TpmAlgorithms.TryFromProtocolName(bank, out var algorithm));
+        return new Asked(
+            reply.Location!,
+            Convert.FromBase64String(quote["challenge"]!.GetValue<string>()),
+            new PcrSelection(algorithm, PcrSet.Of([.. pcrs!.AsArray().Select(p => p!.GetValue<int>())])),
+            requested.Count > 1 ? requested[1]!["chosen_parameters"]!["starting_offset"]!.GetValue<int>() : null);
+    }
+
+    /// <summary>Evidence as it should be; the parts are the caller's to alter.</summary>
+    public Collected Collect(Asked asked)
+    {
+        var (message, signature, pcrs) = Tpm.Quote(asked.Nonce, asked.Selection);
+        return new Collected(message, signature, pcrs, asked.Offset is { } offset ? LinesFrom(offset) : null);
+    }
+
+    public Task<Reply> SubmitAsync(Asked asked, Collected evidence) =>
+        Service.Anonymous.SendAsync("PATCH", asked.Location, evidence.ToJson(), Http.JsonApi, Token);
+
+    /// <summary>One whole attestation.</summary>
+    public async Task<JsonNode> AttestAsync(Func<Collected, Collected>? alter = null)
+    {
+        var asked = await AskedAsync();
+        var evidence = Collect(asked);
+        return (await SubmitAsync(asked, alter?.Invoke(evidence) ?? evidence)).Expect(HttpStatusCode.Accepted)["data"]!["attributes"]!;
+    }
+
+    public async Task<JsonNode> NodeAsync() => (await Service.Operator.SendAsync("GET", $"/v1/nodes/{Id}")).Expect(HttpStatusCode.OK);
+
+    public void Dispose()
+    {
+        Tpm.Dispose();
+        Directory.Delete(Path.GetDirectoryName(_log)!, recursive: true);
+    }
+
+    public static JsonObject Document(string type, JsonObject attributes) =>
+        new() { ["data"] = new JsonObject { ["type"] = type, ["attributes"] = attributes } };
+
+    private byte[] LinesFrom(int line)
+    {
+        var list = ImaList.AsSpan();
+        for (; line > 0; line--)
+            list = list[(list.IndexOf((byte)'\n') + 1)..];
+        return list.ToArray();
+    }
+}
+
+internal sealed record Asked(string Location, byte[] Nonce, PcrSelection Selection, int? Offset);
+
+internal sealed record Collected(byte[] Message, byte[] Signature, byte[] Pcrs, byte[]? Lines)
+{
+    public JsonObject ToJson()
+    {
+        var items = new JsonArray(new JsonObject
+        {
+            ["evidence_class"] = "certification",
+            ["evidence_type"] = "tpm_quote",
+            ["data"] = new JsonObject
+            {
+                ["message"] = Convert.ToBase64String(Message),
+                ["signature"] = Convert.ToBase64String(Signature),
+                ["subject_data"] = Convert.ToBase64String(Pcrs),
+            },
+        });
+        if (Lines is not null)
+        {
+            items.Add(new JsonObject
+            {
+                ["evidence_class"] = "log",
+                ["evidence_type"] = "ima_log",
+                ["data"] = new JsonObject { ["entries"] = Encoding.UTF8.GetString(Lines), ["entry_count"] = Lines.Count(b => b == '\n') },
+            });
+        }
+
+        return TestAgent.Document("attestation", new JsonObject { ["evidence_collected"] = items });
+    }
+}

@@ -1,0 +1,127 @@
+using System.Net.Http.Headers;
+using System.Security.Cryptography.X509Certificates;
+using Keylime.Functions.Hosting;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.DependencyInjection.Extensions;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Time.Testing;
+
+namespace Keylime.Functions.Tests;
+
+/// <summary>The whole service in this process: real TLS, a real database in a folder of its own, and a clock that the test moves.</summary>
+internal sealed class TestService : IAsyncDisposable
+{
+    public const int IntervalSeconds = 60;
+
+    private readonly WebApplication _app;
+    private readonly string? _ownFolder;
+    private readonly X509Certificate2 _authority;
+    private readonly List<HttpClient> _clients = [];
+
+    private TestService(WebApplication app, string folder, bool own, FakeTimeProvider clock, LogLines log)
+    {
+        (_app, Folder, Clock, Log) = (app, folder, clock, log);
+        _ownFolder = own ? folder : null;
+        _authority = X509Certificate2.CreateFromPem(File.ReadAllText(Path.Combine(folder, "ca.pem")));
+        Url = new Uri(app.Urls.Single(u => u.StartsWith("https:", StringComparison.Ordinal)));
+        Anonymous = CreateClient(null);
+        Operator = CreateClient(File.ReadAllText(Path.Combine(folder, "operator.token")).Trim());
+    }
+
+    public string Folder { get; }
+
+    public FakeTimeProvider Clock { get; }
+
+    public LogLines Log { get; }
+
+    public Uri Url { get; }
+
+    public HttpClient Anonymous { get; }
+
+    public HttpClient Operator { get; }
+
+    public IServiceProvider Services => _app.Services;
+
+    /// <param name="folder">To start again on what an earlier one left.</param>
+    public static async Task<TestService> StartAsync(Action<IServiceCollection>? replace = null, string? folder = null, FakeTimeProvider? clock = null, Uri? plain = null)
+    {
+        var own = folder is null;
+        folder ??= Directory.CreateTempSubdirectory("service-").FullName;
+        clock ??= new FakeTimeProvider(TimeProvider.System.GetUtcNow());
+        var log = new LogLines();
+        var options = new ServiceOptions
+        {
+            Data = folder, Listen = new Uri("https://127.0.0.1:0"), RegistrarHttp = plain, Interval = TimeSpan.FromSeconds(IntervalSeconds),
+        };
+        var app = Service.Build(options, services =>
+        {
+            services.Replace(ServiceDescriptor.Singleton<TimeProvider>(clock));
+            services.RemoveAll<ILoggerProvider>();
+            services.AddSingleton<ILoggerProvider>(log);
+            replace?.Invoke(services);
+        });
+        await app.StartAsync(TestContext.Current.CancellationToken);
+        return new TestService(app, folder, own, clock, log);
+    }
+
+    public Uri PlainUrl => new(_app.Urls.Single(u => u.StartsWith("http:", StringComparison.Ordinal)));
+
+    public T Get<T>()
+        where T : notnull => _app.Services.GetRequiredService<T>();
+
+    public HttpClient CreateClient(string? token)
+    {
+        var handler = new HttpClientHandler
+        {
+            AllowAutoRedirect = false,
+            ServerCertificateCustomValidationCallback = (_, certificate, chain, errors) =>
+            {
+                chain!.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
+                chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
+                chain.ChainPolicy.CustomTrustStore.Add(_authority);
+                return certificate is not null && chain.Build(certificate)
+                    && (errors & ~System.Net.Security.SslPolicyErrors.RemoteCertificateChainErrors) == 0;
+            },
+        };
+        var client = new HttpClient(handler) { BaseAddress = Url };
+        if (token is not null)
+            client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
+        _clients.Add(client);
+        return client;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        foreach (var line in Log.All.Where(l => l.StartsWith("Error", StringComparison.Ordinal)))
+            TestContext.Current.TestOutputHelper?.WriteLine(line); // shown where the test fails
+        foreach (var client in _clients)
+            client.Dispose();
+        await _app.DisposeAsync();
+        _authority.Dispose();
+        if (_ownFolder is not null)
+            Directory.Delete(_ownFolder, recursive: true);
+    }
+}
+
+/// <summary>What was logged.</summary>
+internal sealed class LogLines : ILoggerProvider, ILogger
+{
+    private readonly System.Collections.Concurrent.ConcurrentQueue<string> _lines = new();
+
+    public IReadOnlyCollection<string> All => _lines;
+
+    public ILogger CreateLogger(string categoryName) => this;
+
+    public IDisposable? BeginScope<TState>(TState state)
+        where TState : notnull => null;
+
+    public bool IsEnabled(LogLevel logLevel) => true;
+
+    public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+        _lines.Enqueue($"{logLevel}: {formatter(state, exception)} {exception}");
+
+    public void Dispose()
+    {
+    }
+}

@@ -1,0 +1,255 @@
+using System.Buffers;
+using System.Collections.Immutable;
+using System.Numerics;
+using System.Security.Cryptography;
+using System.Text;
+using Keylime.Tpm;
+
+namespace Keylime.Testing;
+
+/// <summary>
+/// A TPM in this process: the structures are real and the signatures are real, only the chip is missing. It makes what swtpm makes,
+/// a thousand times as fast, and signs whatever a test wants forged.
+/// </summary>
+public sealed class SoftwareTpm : IDisposable
+{
+    private const int PcrCount = 24;
+
+    private readonly Dictionary<TpmAlgorithm, byte[][]> _banks = [];
+    private readonly AsymmetricAlgorithm _ak;
+    private readonly AsymmetricAlgorithm _ek;
+    private readonly TpmAlgorithm _scheme;
+    private readonly TpmAlgorithm _hash;
+    private ClockInfo _clock = new(1_000, 1, 0, true);
+
+    /// <param name="scheme">RSASSA or RSAPSS with an RSA 2048 key, ECDSA with a P-256 key; the endorsement key is of the same kind.</param>
+    public SoftwareTpm(TpmAlgorithm scheme = TpmAlgorithm.RsaSsa, TpmAlgorithm hash = TpmAlgorithm.Sha256)
+    {
+        (_scheme, _hash) = (scheme, hash);
+        foreach (var bank in (TpmAlgorithm[])[TpmAlgorithm.Sha1, TpmAlgorithm.Sha256, TpmAlgorithm.Sha384])
+            _banks[bank] = NewBank(bank);
+
+        if (scheme == TpmAlgorithm.Ecdsa)
+        {
+            var (ak, ek) = (ECDsa.Create(ECCurve.NamedCurves.nistP256), ECDiffieHellman.Create(ECCurve.NamedCurves.nistP256));
+            (_ak, _ek) = (ak, ek);
+            AttestationKey = WithPoint((PublicArea.Ecc)KeyTemplates.AkEccP256(hash), ak.ExportParameters(false));
+            EndorsementKey = WithPoint((PublicArea.Ecc)KeyTemplates.EkEccP256, ek.ExportParameters(false));
+        }
+        else
+        {
+            var (ak, ek) = (RSA.Create(2048), RSA.Create(2048));
+            (_ak, _ek) = (ak, ek);
+            AttestationKey = WithModulus((PublicArea.Rsa)KeyTemplates.AkRsa2048(scheme, hash), ak.ExportParameters(false));
+            EndorsementKey = WithModulus((PublicArea.Rsa)KeyTemplates.EkRsa2048, ek.ExportParameters(false));
+        }
+    }
+
+    public PublicArea AttestationKey { get; }
+
+    public PublicArea EndorsementKey { get; }
+
+    public ulong FirmwareVersion { get; set; } = 0x2026_1124_0000_0001;
+
+    /// <summary>What the next statement says of the clock.</summary>
+    public ClockInfo Clock
+    {
+        get => _clock;
+        set => _clock = value;
+    }
+
+    /// <summary>The private half of the endorsement key, for a test that certifies it.</summary>
+    public AsymmetricAlgorithm EndorsementPair => _ek;
+
+    public byte[] Read(TpmAlgorithm bank, int pcr) => (byte[])_banks[bank][pcr].Clone();
+
+    public void Set(TpmAlgorithm bank, int pcr, byte[] value) => _banks[bank][pcr] = (byte[])value.Clone();
+
+    public void Extend(TpmAlgorithm bank, int pcr, ReadOnlySpan<byte> digest) =>
+        _banks[bank][pcr] = Hash(bank, [.. _banks[bank][pcr], .. digest]);
+
+    /// <summary>Power off and on: PCRs and the restart count start anew.</summary>
+    public void Reset()
+    {
+        foreach (var bank in _banks.Keys.ToArray())
+            _banks[bank] = NewBank(bank);
+        _clock = _clock with { ResetCount = _clock.ResetCount + 1, RestartCount = 0 };
+    }
+
+    /// <summary>Suspend to memory and resume.</summary>
+    public void Suspend() => _clock = _clock with { RestartCount = _clock.RestartCount + 1 };
+
+    /// <summary>TPM2_Quote. The clock goes on a little.</summary>
+    /// <returns>TPMS_ATTEST, TPMT_SIGNATURE, and the values that were quoted as an agent sends them.</returns>
+    public (byte[] Message, byte[] Signature, byte[] Pcrs) Quote(ReadOnlyMemory<byte> nonce, PcrSelection selection)
+    {
+        var message = QuoteMessage(nonce, [selection], Digest([selection]));
+        return (message, Sign(message), Values(selection).Encode());
+    }
+
+    /// <summary>A quote's TPMS_ATTEST with whatever a test wants it to say, not signed yet.</summary>
+    public byte[] QuoteMessage(ReadOnlyMemory<byte> nonce, ImmutableArray<PcrSelection> selections, ReadOnlyMemory<byte> digest)
+    {
+        Tick();
+        return QuoteStatement.Encode(QualifiedSigner(), nonce, Clock, FirmwareVersion, selections.AsSpan(), digest.Span);
+    }
+
+    /// <summary>TPM2_Certify of the attestation key by itself.</summary>
+    public (byte[] Message, byte[] Signature) Certify(ReadOnlyMemory<byte> challenge) => Certify(challenge, AttestationKey.ComputeName());
+
+    /// <summary>The same of another key's name.</summary>
+    public (byte[] Message, byte[] Signature) Certify(ReadOnlyMemory<byte> challenge, byte[] name)
+    {
+        Tick();
+        var message = CertifyStatement.Encode(QualifiedSigner(), challenge, Clock, FirmwareVersion, name, QualifiedSigner());
+        return (message, Sign(message));
+    }
+
+    /// <summary>Signs any bytes with the attestation key, in its scheme: what no TPM does.</summary>
+    public byte[] Sign(byte[] message)
+    {
+        var name = _hash.HashName();
+        if (_ak is RSA rsa)
+        {
+            var padding = _scheme == TpmAlgorithm.RsaPss ? RSASignaturePadding.Pss : RSASignaturePadding.Pkcs1;
+            return new TpmSignature.Rsa(_scheme, _hash, rsa.SignData(message, name, padding)).Encode();
+        }
+
+        var both = ((ECDsa)_ak).SignData(message, name, DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
+        return new TpmSignature.Ecdsa(_hash, both.AsMemory(0, both.Length / 2), both.AsMemory(both.Length / 2)).Encode();
+    }
+
+    /// <summary>The digest of the PCRs that are selected, in the hash of the key, as a quote has it (Part 1, 17.8).</summary>
+    public byte[] Digest(ImmutableArray<PcrSelection> selections)
+    {
+        using var hash = IncrementalHash.CreateHash(_hash.HashName());
+        foreach (var selection in selections)
+        {
+            foreach (var pcr in selection.Pcrs)
+                hash.AppendData(_banks[selection.Bank][pcr]);
+        }
+
+        return hash.GetHashAndReset();
+    }
+
+    public PcrBlob Values(PcrSelection selection) =>
+        PcrBlob.Create(selection, [.. selection.Pcrs.Select(pcr => (ReadOnlyMemory<byte>)_banks[selection.Bank][pcr])]);
+
+    /// <summary>TPM2_ActivateCredential (Part 1, 24).</summary>
+    /// <exception cref="CryptographicException">The credential is not for these keys, or was altered.</exception>
+    public byte[] ActivateCredential(CredentialBlob credential)
+    {
+        var hash = EndorsementKey.NameAlgorithm;
+        var seed = _ek is RSA rsa ? UnwrapSeed(rsa, credential.EncryptedSecret.Span) : AgreeOnSeed((ECDiffieHellman)_ek, credential.EncryptedSecret.Span);
+        var reader = new TpmReader(credential.IdObject.Span);
+        var mac = reader.ReadSized(hash.DigestSize(), "MAC").ToArray();
+        var identity = credential.IdObject.Span[(sizeof(ushort) + mac.Length)..].ToArray();
+        var name = AttestationKey.ComputeName();
+
+        var macKey = Kdf(hash, seed, "INTEGRITY", [], hash.DigestSize() * 8);
+        if (!CryptographicOperations.FixedTimeEquals(mac, CryptographicOperations.HmacData(hash.HashName(), macKey, (byte[])[.. identity, .. name])))
+            throw new CryptographicException("The credential is not for these keys.");
+
+        using var aes = Aes.Create();
+        aes.Key = Kdf(hash, seed, "STORAGE", name, 128);
+        var padded = new byte[(identity.Length + 15) / 16 * 16];
+        identity.CopyTo(padded, 0);
+        var plain = aes.DecryptCfb(padded, new byte[16], PaddingMode.None, feedbackSizeInBits: 128);
+        var secret = new TpmReader(plain);
+        return secret.ReadSized(hash.DigestSize(), "secret").ToArray();
+    }
+
+    public void Dispose()
+    {
+        _ak.Dispose();
+        _ek.Dispose();
+    }
+
+    private void Tick() => _clock = _clock with { Milliseconds = _clock.Milliseconds + 1 };
+
+    private byte[] QualifiedSigner() => AttestationKey.ComputeName();
+
+    private static byte[][] NewBank(TpmAlgorithm bank) =>
+        [.. Enumerable.Range(0, PcrCount).Select(_ => new byte[bank.DigestSize()])];
+
+    private static byte[] Hash(TpmAlgorithm hash, byte[] data) => CryptographicOperations.HashData(hash.HashName(), data);
+
+    private static PublicArea.Rsa WithModulus(PublicArea.Rsa template, RSAParameters key) => new()
+    {
+        NameAlgorithm = template.NameAlgorithm,
+        Attributes = template.Attributes,
+        AuthPolicy = template.AuthPolicy,
+        Symmetric = template.Symmetric,
+        Scheme = template.Scheme,
+        KeyBits = template.KeyBits,
+        Exponent = template.Exponent,
+        Modulus = key.Modulus,
+    };
+
+    private static PublicArea.Ecc WithPoint(PublicArea.Ecc template, ECParameters key) => new()
+    {
+        NameAlgorithm = template.NameAlgorithm,
+        Attributes = template.Attributes,
+        AuthPolicy = template.AuthPolicy,
+        Symmetric = template.Symmetric,
+        Scheme = template.Scheme,
+        Curve = template.Curve,
+        Kdf = template.Kdf,
+        X = key.Q.X,
+        Y = key.Q.Y,
+    };
+
+    // OAEP with a label, which the runtime's does not know (RFC 8017, 7.1.2)
+    private static byte[] UnwrapSeed(RSA key, ReadOnlySpan<byte> encrypted)
+    {
+        var parameters = key.ExportParameters(includePrivateParameters: true);
+        var power = BigInteger.ModPow(Number(encrypted), Number(parameters.D), Number(parameters.Modulus)).ToByteArray(isUnsigned: true, isBigEndian: true);
+        var block = new byte[key.KeySize / 8];
+        power.CopyTo(block, block.Length - power.Length);
+
+        const int size = SHA256.HashSizeInBytes;
+        var (seed, data) = (block[1..(1 + size)], block[(1 + size)..]);
+        Xor(seed, Mgf(data, seed.Length));
+        Xor(data, Mgf(seed, data.Length));
+        if (block[0] != 0 || !data.AsSpan(0, size).SequenceEqual(SHA256.HashData("IDENTITY\0"u8)))
+            throw new CryptographicException("The seed is not for this key.");
+        var start = Array.IndexOf(data, (byte)1, size);
+        return data[(start + 1)..];
+
+        static BigInteger Number(ReadOnlySpan<byte> value) => new(value, isUnsigned: true, isBigEndian: true);
+    }
+
+    private static byte[] AgreeOnSeed(ECDiffieHellman key, ReadOnlySpan<byte> encrypted)
+    {
+        var reader = new TpmReader(encrypted);
+        var point = new ECPoint { X = reader.ReadSized(32, "x").ToArray(), Y = reader.ReadSized(32, "y").ToArray() };
+        using var theirs = ECDiffieHellman.Create(new ECParameters { Curve = ECCurve.NamedCurves.nistP256, Q = point });
+        var shared = key.DeriveRawSecretAgreement(theirs.PublicKey);
+        return SHA256.HashData([0, 0, 0, 1, .. shared, .. "IDENTITY\0"u8, .. point.X, .. key.ExportParameters(false).Q.X!]);
+    }
+
+    private static byte[] Kdf(TpmAlgorithm hash, byte[] key, string label, byte[] context, int bits)
+    {
+        var data = new ArrayBufferWriter<byte>();
+        var writer = new TpmWriter(data);
+        writer.WriteUInt32(1);
+        writer.WriteBytes(Encoding.ASCII.GetBytes(label + '\0'));
+        writer.WriteBytes(context);
+        writer.WriteUInt32((uint)bits);
+        return CryptographicOperations.HmacData(hash.HashName(), key, data.WrittenSpan)[..(bits / 8)];
+    }
+
+    private static byte[] Mgf(byte[] seed, int length)
+    {
+        var mask = new List<byte>();
+        for (byte i = 0; mask.Count < length; i++)
+            mask.AddRange(SHA256.HashData([.. seed, 0, 0, 0, i]));
+        return [.. mask.Take(length)];
+    }
+
+    private static void Xor(Span<byte> into, ReadOnlySpan<byte> mask)
+    {
+        for (var i = 0; i < into.Length; i++)
+            into[i] ^= mask[i];
+    }
+}
