@@ -89,7 +89,8 @@ public static class ImaLog
             if (matched)
                 return new ImaResult(new ImaCheckpoint(at, _bank, quoted.ToArray(), _quote.Clock.ResetCount), from, at, _findings.DrainToImmutable(), _count);
 
-            _findings.Insert(0, new Finding(ImaPcrMismatch, $"No line from {from} to {at} leads to the quoted PCR 10: lines are missing, changed or of another order."));
+            // The cause first: behind a line that cannot be read nothing can match.
+            _findings.Insert(_broken ? _findings.Count : 0, new Finding(ImaPcrMismatch, $"No line from {from} to {at} leads to the quoted PCR 10: lines are missing, changed or of another order."));
             if (_findings.Count > MaxFindings)
                 _findings.RemoveAt(MaxFindings);
             return new ImaResult(null, from, at, _findings.DrainToImmutable(), _count + 1);

@@ -1,0 +1,47 @@
+using System.CommandLine;
+
+namespace Keylime.Tenant;
+
+/// <summary>The command line: which commands there are, and how a failure is told.</summary>
+internal static class Cli
+{
+    private static readonly Option<bool> Json = new("--json") { Description = "Write JSON, one document.", Recursive = true };
+
+    public static async Task<int> RunAsync(IReadOnlyList<string> args, Surroundings surroundings, CancellationToken cancel)
+    {
+        var parsed = Build(surroundings).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        if (parsed.Errors is [var first, ..] && parsed.Action is not System.CommandLine.Help.HelpAction)
+            return Tell(surroundings, Exits.Usage, PlainText.From(first.Message), "keylime --help tells the commands, keylime COMMAND --help their options");
+
+        try
+        {
+            var configuration = new InvocationConfiguration { Output = surroundings.Out, Error = surroundings.Error, EnableDefaultExceptionHandler = false };
+            return await parsed.InvokeAsync(configuration, cancel);
+        }
+        catch (CliException e)
+        {
+            return Tell(surroundings, e.Exit, e.Message, e.Hint);
+        }
+        catch (OperationCanceledException) when (cancel.IsCancellationRequested)
+        {
+            return Exits.Ok; // somebody pressed Ctrl+C
+        }
+    }
+
+    private static int Tell(Surroundings surroundings, int exit, string error, string hint)
+    {
+        surroundings.Error.WriteLine($"error: {error}");
+        surroundings.Error.WriteLine($"hint: {hint}");
+        return exit;
+    }
+
+    private static RootCommand Build(Surroundings surroundings)
+    {
+        var root = new RootCommand("Attests machines by their TPMs: what an operator does.") { Json };
+        root.Subcommands.Add(LoginCommand.Create(surroundings, Json));
+        root.Subcommands.Add(NodeCommands.Create(surroundings, Json));
+        root.Subcommands.Add(PolicyCommands.Create(surroundings, Json));
+        root.Subcommands.Add(WatchCommand.Create(surroundings, Json));
+        return root;
+    }
+}

@@ -1,0 +1,85 @@
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+using Keylime.Protocol.Api;
+using Spectre.Console;
+
+namespace Keylime.Tenant;
+
+/// <summary>What commands print.</summary>
+internal static class Output
+{
+    private const int PipeWidth = 180;
+
+    public static void WriteJson<T>(Surroundings surroundings, T value, JsonTypeInfo<T> type) =>
+        surroundings.Out.WriteLine(JsonSerializer.Serialize(value, type));
+
+    /// <summary>A console on the output: with colours where a person looks, plain and wide for a pipe.</summary>
+    public static IAnsiConsole Console(Surroundings surroundings)
+    {
+        var console = AnsiConsole.Create(new AnsiConsoleSettings
+        {
+            Out = new AnsiConsoleOutput(surroundings.Out),
+            Ansi = surroundings.Interactive ? AnsiSupport.Detect : AnsiSupport.No,
+            ColorSystem = surroundings.Interactive && surroundings.Variable("NO_COLOR") is null or "" ? ColorSystemSupport.Detect : ColorSystemSupport.NoColors,
+            Interactive = surroundings.Interactive ? InteractionSupport.Detect : InteractionSupport.No,
+        });
+        if (!surroundings.Interactive)
+            console.Profile.Width = PipeWidth;
+        return console;
+    }
+
+    public static Table Nodes(IReadOnlyList<NodeSummary> nodes, DateTimeOffset now)
+    {
+        var table = new Table { Border = TableBorder.Simple };
+        foreach (var title in (string[])["node", "state", "identity", "boot", "runtime", "attested", "last", "next", "why"])
+            table.AddColumn(new TableColumn(title) { NoWrap = title != "why" });
+        foreach (var node in nodes)
+        {
+            table.AddRow(
+                Cell(node.Id.ToString()), State(node.State), Cell(node.Coverage.Identity), Cell(node.Coverage.Boot), Cell(node.Coverage.Runtime),
+                Cell(node.Attestations.ToString(CultureInfo.InvariantCulture)),
+                Cell(node.LastVerdictAt is { } last ? $"{Span(now - last)} ago" : "-"),
+                Cell(node.NextExpectedAt is { } next ? next >= now ? $"in {Span(next - now)}" : $"{Span(now - next)} overdue" : "-"),
+                Cell(node.Reason));
+        }
+
+        return table;
+    }
+
+    /// <summary>Names and values, one a line.</summary>
+    public static void WriteFields(Surroundings surroundings, params IEnumerable<(string Name, string? Value)> fields)
+    {
+        foreach (var (name, value) in fields)
+        {
+            if (!string.IsNullOrEmpty(value))
+                surroundings.Out.WriteLine($"{name + ':',-18} {PlainText.From(value)}");
+        }
+    }
+
+    public static Markup Cell(string? text) => new(Markup.Escape(PlainText.From(text)));
+
+    public static string Time(DateTimeOffset? time) => time?.ToUniversalTime().ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture) ?? "";
+
+    private static Markup State(NodeState state)
+    {
+        var colour = state switch
+        {
+            NodeState.Trusted => "green",
+            NodeState.Failed => "red",
+            NodeState.Late => "yellow",
+            NodeState.Silent => "maroon",
+            _ => "grey",
+        };
+        return new Markup($"[{colour}]{state.ToString().ToLowerInvariant()}[/]");
+    }
+
+    private static string Span(TimeSpan span) => span switch
+    {
+        { TotalSeconds: < 0 } => "0 s",
+        { TotalSeconds: < 120 } => string.Create(CultureInfo.InvariantCulture, $"{span.TotalSeconds:0} s"),
+        { TotalMinutes: < 120 } => string.Create(CultureInfo.InvariantCulture, $"{span.TotalMinutes:0} min"),
+        { TotalHours: < 48 } => string.Create(CultureInfo.InvariantCulture, $"{span.TotalHours:0} h"),
+        _ => string.Create(CultureInfo.InvariantCulture, $"{span.TotalDays:0} d"),
+    };
+}
