@@ -21,6 +21,7 @@ internal static class Service
 
     /// <param name="replace">For tests: registrations that take the place of ours.</param>
     /// <exception cref="IOException">The data directory cannot be used.</exception>
+    /// <exception cref="InvalidDataException">A key or the token is damaged.</exception>
     /// <exception cref="StorageUnavailableException">The database cannot be opened.</exception>
     public static WebApplication Build(ServiceOptions options, Action<IServiceCollection>? replace = null)
     {
@@ -45,6 +46,9 @@ internal static class Service
         builder.WebHost.ConfigureKestrel((_, kestrel) => Listen(kestrel, options));
 
         var app = builder.Build();
+        _ = app.Services.GetRequiredService<IKeyRing>(); // what cannot be read or made is an error of the start, not of the first request
+        _ = app.Services.GetRequiredService<OperatorToken>();
+        _ = app.Services.GetRequiredService<IStoreHealth>();
         app.UseMiddleware<Failures>();
         app.UseMiddleware<RequestNormalizer>();
         app.UseRouting(); // after the path is normal

@@ -27,7 +27,7 @@ internal sealed class FileBlobStore(string folder) : IBlobStore
         try
         {
             var content = await File.ReadAllBytesAsync(PathOf(digest), cancel);
-            return Convert.ToHexStringLower(SHA256.HashData(content)) == digest ? content : null;
+            return Convert.ToHexStringLower(SHA256.HashData(content)) == digest ? (ReadOnlyMemory<byte>?)content : null; // a bare null would become an empty blob
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {

@@ -12,10 +12,11 @@ namespace Keylime.Functions.Tests;
 internal sealed class TestAgent : IDisposable
 {
     private readonly string _log = Path.Combine(Directory.CreateTempSubdirectory("agent-").FullName, "list");
+    private readonly bool _ownsTpm;
 
     public TestAgent(TestService service, string id, SoftwareTpm? tpm = null)
     {
-        (Service, Id, Tpm) = (service, id, tpm ?? new SoftwareTpm());
+        (Service, Id, Tpm, _ownsTpm) = (service, id, tpm ?? new SoftwareTpm(), tpm is null);
         Ima = new ImaEmulator(_log, (digests, _) =>
         {
             foreach (var (bank, digest) in digests)
@@ -229,7 +230,8 @@ internal sealed class TestAgent : IDisposable
 
     public void Dispose()
     {
-        Tpm.Dispose();
+        if (_ownsTpm)
+            Tpm.Dispose();
         Directory.Delete(Path.GetDirectoryName(_log)!, recursive: true);
     }
 
