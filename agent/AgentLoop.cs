@@ -134,12 +134,13 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
     private (TimeSpan Pause, int Exit) NotEnrolled(bool once)
     {
         _registered = false; // the registrar may have lost it; to register again with the same keys changes nothing
-        var message = $"The service does not take the proof of possession: {_id} is not enrolled, or with another key. An operator runs: keylime node enrol {_id}";
+        var message = $"The service does not take the proof of possession: {_id} is not enrolled, or with another key.";
+        var hint = $"an operator admits it with: keylime node enrol {_id}";
         if (once)
-            throw new ServiceRefusedException("session", null, null, message);
+            throw new ServiceRefusedException("session", null, null, message) { Hint = hint };
 
         var pause = _backoff.Next(null);
-        Log.Warning($"{message} Next try in {pause.TotalSeconds:F0} s.");
+        Log.Warning($"{message} Next try in {pause.TotalSeconds:F0} s; {hint}");
         return (pause, Failed);
     }
 

@@ -126,7 +126,7 @@ internal static class OptionsReader
     private static Uri HttpUrl(string value) =>
         Uri.TryCreate(value, UriKind.Absolute, out var url) && url.Scheme is "https" or "http" && url is { PathAndQuery: "/", UserInfo: "" }
             ? url
-            : throw new OptionsException($"verifier_url: '{value}' is no URL of a service.", "https://host:8881, without a path, is expected");
+            : throw new OptionsException($"verifier_url: {(value.Contains('@', StringComparison.Ordinal) ? "what is set" : $"'{value}'")} is no URL of a service.", "https://host:8881, without a path, is expected");
 
     private static int Number(string name, string value, int least, int most) =>
         int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most

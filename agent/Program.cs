@@ -52,7 +52,7 @@ catch (OptionsException e)
 }
 catch (ServiceRefusedException e)
 {
-    return Fail(e.Message, "the service's log says more", error);
+    return Fail(e.Message, e.Hint, error);
 }
 catch (HttpRequestException e)
 {

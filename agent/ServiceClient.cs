@@ -17,6 +17,8 @@ internal sealed class ServiceRefusedException(string what, HttpStatusCode? statu
     public HttpStatusCode? Status { get; } = status;
 
     public TimeSpan? RetryAfter { get; } = retryAfter;
+
+    public string Hint { get; init; } = "the service's log says more";
 }
 
 /// <summary>Requests to one origin, over TLS with one CA, with bounded answers. Nothing is sent anywhere else, whatever the service says.</summary>

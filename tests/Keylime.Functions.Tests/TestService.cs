@@ -97,6 +97,7 @@ internal sealed class TestService : IAsyncDisposable
             TestContext.Current.TestOutputHelper?.WriteLine(line); // shown where the test fails
         foreach (var client in _clients)
             client.Dispose();
+        await _app.StopAsync(CancellationToken.None);
         await _app.DisposeAsync();
         _authority.Dispose();
         if (_ownFolder is not null)

@@ -1,0 +1,176 @@
+using System.Text.Json.Nodes;
+
+namespace Keylime.Agent.Tests;
+
+/// <summary>The loop goes on by itself, whatever goes wrong: the service, its memory, the token, the TPM.</summary>
+public sealed class LoopTests
+{
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    [Fact]
+    public async Task A_token_that_is_refused_is_renewed_at_once()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        var script = new Script { RefuseOnce = 401 };
+        await using var service = await ScriptedService.StartAsync(script.Answer);
+        await rig.RunUntilAsync(service, () => script.Accepted == 3);
+        Assert.Equal(2, service.Requests.Count(r => r is { Method: "POST", Path: "/v3.0/sessions" }));
+        Assert.Equal(1, service.Requests.Count(r => r.Method == "PUT"));
+    }
+
+    [Fact]
+    public async Task A_service_that_has_forgotten_it_is_registered_with_again()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        var script = new Script { RefuseOnce = 404 };
+        await using var service = await ScriptedService.StartAsync(script.Answer);
+        await rig.RunUntilAsync(service, () => script.Accepted == 3);
+        Assert.Equal(2, service.Requests.Count(r => r.Method == "PUT"));
+        var keys = service.Requests.Where(r => r.Path.StartsWith("/v2.6", StringComparison.Ordinal) && r.Method == "POST").Select(r => r.Json["aik_tpm"]!.GetValue<string>());
+        Assert.Single(keys.Distinct()); // with the same key
+    }
+
+    [Fact]
+    public async Task Trouble_of_the_service_is_outlasted()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        var script = new Script { RefuseOnce = 503 };
+        await using var service = await ScriptedService.StartAsync(script.Answer);
+        await rig.RunUntilAsync(service, () => script.Accepted == 3);
+        Assert.Equal(1, service.Requests.Count(r => r is { Method: "POST", Path: "/v3.0/sessions" }));
+    }
+
+    [Fact]
+    public async Task An_answer_that_is_none_is_outlasted()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        var script = new Script { RefuseOnce = 201 }; // created, with nothing in it
+        await using var service = await ScriptedService.StartAsync(script.Answer);
+        await rig.RunUntilAsync(service, () => script.Accepted == 3);
+    }
+
+    [Fact]
+    public async Task A_TPM_that_goes_away_is_opened_again()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        var script = new Script();
+        var cycled = false;
+        await using var service = await ScriptedService.StartAsync(received =>
+        {
+            if (script.Accepted == 1 && !cycled && received.Method == "POST")
+            {
+                cycled = true;
+                rig.Swtpm.StopAsync(shutdown: false).GetAwaiter().GetResult();
+                _ = Task.Run(async () =>
+                {
+                    await Task.Delay(300, Cancel);
+                    await rig.Swtpm.PowerOnAsync(Cancel);
+                }, Cancel);
+            }
+
+            return script.Answer(received);
+        });
+        await rig.RunUntilAsync(service, () => script.Accepted >= 3);
+        Assert.True(cycled);
+    }
+
+    [Fact]
+    public async Task Only_new_bytes_of_the_list_are_read_and_only_new_lines_sent()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 4000);
+        var script = new Script { Offsets = [0, 4000, 4000] };
+        await using var service = await ScriptedService.StartAsync(script.Answer);
+        await rig.RunUntilAsync(service, () => script.Accepted == 3);
+        var lists = service.Requests.Where(r => r.Method == "PATCH" && r.Path.Contains("attestations", StringComparison.Ordinal))
+            .Select(r => r.Json["data"]!["attributes"]!["evidence_collected"]![1]!["data"]!["entries"]!.GetValue<string>().Length).ToArray();
+        Assert.Equal(new FileInfo(rig.ImaPath).Length, lists[0]);
+        Assert.Equal([0, 0], lists[1..]);
+    }
+
+    [Fact]
+    public async Task Evidence_goes_nowhere_else()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        await using var elsewhere = await ScriptedService.StartAsync(_ => Scripted.Json(202, "{}"));
+        var script = new Script { Location = new Uri(elsewhere.Url, "/evidence").ToString() };
+        await using var service = await ScriptedService.StartAsync(script.Answer);
+        await rig.RunUntilAsync(service, () => script.Asked == 3);
+        Assert.Empty(elsewhere.Requests);
+    }
+
+    [Fact]
+    public async Task A_redirect_is_not_followed()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        await using var elsewhere = await ScriptedService.StartAsync(_ => Scripted.Json(201, "{}"));
+        var refused = 0;
+        var script = new Script();
+        await using var service = await ScriptedService.StartAsync(received =>
+        {
+            if (script.Accepted != 1 || refused == 3 || !received.Path.EndsWith("/attestations", StringComparison.Ordinal))
+                return script.Answer(received);
+            refused++;
+            return Scripted.Json(307, "{}").With("Location", new Uri(elsewhere.Url, received.Path).ToString());
+        });
+        await rig.RunUntilAsync(service, () => script.Accepted == 2);
+        Assert.Equal(3, refused);
+        Assert.Empty(elsewhere.Requests);
+    }
+
+    [Fact]
+    public async Task What_the_TPM_holds_after_a_stop_is_what_it_held_before()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        var script = new Script();
+        await using var service = await ScriptedService.StartAsync(script.Answer);
+        await rig.RunUntilAsync(service, () => script.Accepted == 2);
+        Assert.Empty((await rig.Swtpm.RunToolAsync("tpm2_getcap", "handles-transient")).Trim());
+        Assert.Empty((await rig.Swtpm.RunToolAsync("tpm2_getcap", "handles-loaded-session")).Trim());
+    }
+
+    /// <summary>A service as it should be, but for one answer.</summary>
+    private sealed class Script
+    {
+        public int RefuseOnce { get; set; }
+
+        public int[] Offsets { get; init; } = [0];
+
+        public string? Location { get; init; }
+
+        public int Asked { get; private set; }
+
+        public int Accepted { get; private set; }
+
+        public Scripted Answer(Received received)
+        {
+            switch (received.Method, received.Path)
+            {
+                case ("GET", "/version"):
+                    return Scripted.Recorded(39);
+                case ("POST", $"/v2.6/agents/{AgentRig.Id}"):
+                    return Scripted.Json(200, AgentRig.Envelope(new JsonObject { ["blob"] = AgentRig.Blob(received) }).ToJsonString());
+                case ("PUT", _):
+                    return Scripted.Recorded(2);
+                case ("POST", "/v3.0/sessions"):
+                    return Scripted.Recorded(5);
+                case ("PATCH", "/v3.0/sessions/9d9b248f-603b-4d22-8162-8aa6027ceddc"):
+                    return Scripted.Recorded(6);
+                case ("POST", _) when Accepted == 1 && RefuseOnce != 0:
+                    var status = RefuseOnce;
+                    RefuseOnce = 0;
+                    return Scripted.Json(status, "{}");
+                case ("POST", _):
+                    var recorded = Scripted.Recorded(7);
+                    var body = JsonNode.Parse(recorded.Body)!;
+                    var items = body["data"]!["attributes"]!["evidence_requested"]!.AsArray();
+                    items.RemoveAt(1); // no boot log
+                    items[1]!["chosen_parameters"]!["starting_offset"] = Offsets[Math.Min(Accepted, Offsets.Length - 1)];
+                    Asked++;
+                    return Scripted.Json(201, body.ToJsonString()).With("Location", Location ?? $"/v3.0/agents/{AgentRig.Id}/attestations/{Asked}");
+                default:
+                    Accepted++;
+                    return Scripted.Json(202, """{"data":{"type":"attestation","attributes":{"stage":"evaluating_evidence","evidence":[]}},"meta":{"seconds_to_next_attestation":60}}""");
+            }
+        }
+    }
+}
