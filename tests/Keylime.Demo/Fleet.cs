@@ -51,6 +51,24 @@ internal sealed class Fleet(Programs programs)
         }
     }
 
+    /// <summary>Makes a policy of a machine's own list, and admits it with that; waits for its agent to register.</summary>
+    public async Task EnrolAsync(Machine machine, CancellationToken cancel)
+    {
+        const int conflict = 5; // what an agent that has not registered yet gets; everything else is an error
+        var policy = Path.Combine(machine.Folder, "policy.json");
+        await DoAsync(cancel, "policy", "make", "--from-log", machine.LogPath, "--out", policy);
+        await DoAsync(cancel, "policy", "put", machine.Name, policy);
+        for (var i = 0; ; i++)
+        {
+            var (exit, _, errors) = await programs.KeylimeAsync(cancel, "node", "enrol", machine.Name, "--policy", machine.Name);
+            if (exit == 0)
+                return;
+            if (exit != conflict || i == 60)
+                throw new DemoException($"{machine.Name} could not be enrolled: {errors.Trim()}");
+            await Task.Delay(250, cancel);
+        }
+    }
+
     /// <summary>Runs the operator's tool, and goes no further unless it succeeds.</summary>
     public async Task<string> DoAsync(CancellationToken cancel, params IReadOnlyList<string> args)
     {

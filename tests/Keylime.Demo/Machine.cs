@@ -1,4 +1,6 @@
 using System.Diagnostics;
+using System.Security.Cryptography;
+using System.Text;
 using Keylime.Testing;
 using Keylime.Tpm;
 
@@ -26,13 +28,14 @@ internal sealed class Machine : IAsyncDisposable
 
     public string CaCertificatePem => _swtpm.CaCertificatePem ?? throw new DemoException("The software TPM has no certificate authority.");
 
-    private Process? Agent { get; set; }
+    /// <summary>The agent that was started last.</summary>
+    public Process? Agent { get; private set; }
 
     /// <summary>Powers a new machine on, and lets it run some programs.</summary>
     public static async Task<Machine> BootAsync(string name, string folder, IEnumerable<string> files, CancellationToken cancel)
     {
         Directory.CreateDirectory(folder);
-        var swtpm = await Swtpm.StartAsync(new SwtpmOptions { PcrBanks = "sha1,sha256", EkCertificate = true }, cancel);
+        var swtpm = await Swtpm.StartAsync(new SwtpmOptions { PcrBanks = "sha1,sha256", EkCertificate = true, EccEkCertificate = true }, cancel);
         var machine = new Machine(name, folder, swtpm);
         await machine._ima.StartAsync(cancel);
         foreach (var file in files)
@@ -40,9 +43,20 @@ internal sealed class Machine : IAsyncDisposable
         return machine;
     }
 
+    /// <summary>Measures so many files that are not there: only their names and digests matter.</summary>
+    public async Task MeasureManyAsync(int count, CancellationToken cancel)
+    {
+        for (var i = 0; i < count; i++)
+        {
+            var path = Encoding.ASCII.GetBytes($"/usr/lib/x86_64-linux-gnu/libexample-{i}.so");
+            await _ima.MeasureAsync(SHA256.HashData(path), path, cancel);
+        }
+    }
+
     public Task MeasureFileAsync(string path, CancellationToken cancel) => _ima.MeasureFileAsync(path, cancel);
 
-    public void StartAgent(Programs programs, string serviceUrl, string caPath)
+    /// <param name="more">More lines for the configuration.</param>
+    public void StartAgent(Programs programs, string serviceUrl, string caPath, params IEnumerable<string> more)
     {
         var config = Path.Combine(Folder, "agent.conf");
         var home = Directory.CreateDirectory(Path.Combine(Folder, "keylime"));
@@ -56,6 +70,7 @@ internal sealed class Machine : IAsyncDisposable
             tpm = "{_swtpm.Spec}"
             exponential_backoff_initial_delay = 500
             exponential_backoff_max_delay = 2000
+            {string.Join('\n', more)}
 
             """);
         Agent = programs.Start("Keylime.Agent", "keylime-agent", $"{Name}.log", "run", "--config", config);

@@ -3,7 +3,9 @@ using System.Diagnostics;
 namespace Keylime.Demo;
 
 /// <summary>Our three programs, as the build left them beside this one, and the processes started of them: all end with this.</summary>
-internal sealed class Programs(string folder) : IAsyncDisposable
+/// <param name="folder">Where they run, and where their logs go.</param>
+/// <param name="agent">Another build of the agent, where it is that one that matters.</param>
+internal sealed class Programs(string folder, string? agent = null) : IAsyncDisposable
 {
     private static readonly TimeSpan ToolTimeout = TimeSpan.FromSeconds(30);
 
@@ -75,7 +77,8 @@ internal sealed class Programs(string folder) : IAsyncDisposable
 
     private ProcessStartInfo Describe(string project, string program, IReadOnlyList<string> args)
     {
-        var start = new ProcessStartInfo(Path.Combine(Bin, project, Configuration, program), args)
+        var path = program == "keylime-agent" && agent is not null ? agent : Path.Combine(Bin, project, Configuration, program);
+        var start = new ProcessStartInfo(path, args)
         {
             WorkingDirectory = folder,
             RedirectStandardOutput = true,

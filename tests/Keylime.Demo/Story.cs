@@ -66,56 +66,22 @@ internal sealed class Story(string folder, bool once) : IAsyncDisposable
     private async Task StartAsync(Fleet fleet, CancellationToken cancel)
     {
         Console.WriteLine("Starting the service, and three nodes with a software TPM each.");
-        _programs.Start("Keylime.Functions", "Keylime.Functions", "service.log",
-            "--data", Data, "--listen", "https://127.0.0.1:0", "--interval", $"{IntervalSeconds}");
+        var starting = ServiceProcess.StartAsync(_programs, Data, IntervalSeconds, cancel);
 
         var files = Directory.EnumerateFiles("/usr/bin").Where(f => new FileInfo(f).LinkTarget is null).Order(StringComparer.Ordinal).Take(MeasuredFiles).ToArray();
         foreach (var name in Names)
             _machines.Add(await Machine.BootAsync(name, Path.Combine(folder, name), files, cancel));
 
-        var url = await UrlAsync(cancel);
-        var ca = Path.Combine(Data, "ca.pem");
-        foreach (var machine in _machines)
-            await File.WriteAllTextAsync(Path.Combine(Data, "trust", $"{machine.Name}.pem"), machine.CaCertificatePem, cancel);
-        foreach (var machine in _machines)
-            machine.StartAgent(_programs, url, ca);
-
-        await fleet.DoAsync(cancel, "login", "--url", url, "--ca", ca, "--token-file", Path.Combine(Data, "operator.token"));
+        var service = await starting;
         foreach (var machine in _machines)
         {
-            var policy = Path.Combine(machine.Folder, "policy.json");
-            await fleet.DoAsync(cancel, "policy", "make", "--from-log", machine.LogPath, "--out", policy);
-            await fleet.DoAsync(cancel, "policy", "put", machine.Name, policy);
-            await EnrolAsync(machine.Name, cancel);
-        }
-    }
-
-    private async Task<string> UrlAsync(CancellationToken cancel)
-    {
-        var path = Path.Combine(Data, "url");
-        for (var i = 0; i < 200; i++)
-        {
-            if (File.Exists(path))
-                return (await File.ReadAllTextAsync(path, cancel)).Trim();
-            await Task.Delay(100, cancel);
+            await service.TrustAsync(machine, cancel);
+            machine.StartAgent(_programs, service.Url, service.CaPath);
         }
 
-        throw new DemoException("The service did not start.");
-    }
-
-    // An agent that has not registered yet is refused with a conflict; everything else is an error.
-    private async Task EnrolAsync(string name, CancellationToken cancel)
-    {
-        const int conflict = 5;
-        for (var i = 0; ; i++)
-        {
-            var (exit, _, errors) = await _programs.KeylimeAsync(cancel, "node", "enrol", name, "--policy", name);
-            if (exit == 0)
-                return;
-            if (exit != conflict || i == 60)
-                throw new DemoException($"{name} could not be enrolled: {errors.Trim()}");
-            await Task.Delay(250, cancel);
-        }
+        await service.LoginAsync(fleet, cancel);
+        foreach (var machine in _machines)
+            await fleet.EnrolAsync(machine, cancel);
     }
 
     private async Task<string> WriteIntruderAsync(CancellationToken cancel)

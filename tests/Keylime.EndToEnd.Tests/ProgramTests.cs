@@ -1,0 +1,171 @@
+using System.Diagnostics;
+using System.Globalization;
+using Keylime.Demo;
+using Keylime.Protocol.Api;
+
+namespace Keylime.EndToEnd.Tests;
+
+/// <summary>Real processes on real software TPMs: the agent as it is published, the service, the operator's tool.</summary>
+public sealed class ProgramTests : IAsyncLifetime
+{
+    private const int SigTerm = 15;
+    private const int Interval = 2;
+
+    private readonly string _folder = Directory.CreateTempSubdirectory("end-").FullName;
+    private readonly List<Machine> _machines = [];
+    private Programs _programs = null!; // InitializeAsync
+    private Fleet _fleet = null!;
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    private string Data => Path.Combine(_folder, "service");
+
+    public ValueTask InitializeAsync()
+    {
+        _programs = new Programs(_folder, Published.Agent);
+        _fleet = new Fleet(_programs);
+        return ValueTask.CompletedTask;
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        await _programs.DisposeAsync();
+        foreach (var machine in _machines)
+            await machine.DisposeAsync();
+        Directory.Delete(_folder, recursive: true);
+    }
+
+    [Fact]
+    public async Task The_demonstration_tells_its_story()
+    {
+        var demo = Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "Keylime.Demo", "debug", "Keylime.Demo"));
+        using var process = Process.Start(new ProcessStartInfo(demo, ["--once"]) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        var (output, error) = (process.StandardOutput.ReadToEndAsync(Cancel), process.StandardError.ReadToEndAsync(Cancel));
+        await process.WaitForExitAsync(Cancel);
+        Assert.True(process.ExitCode == 0, await error + await output);
+        Assert.Contains("Seen as it should be", await output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_agent_attests_with_either_kind_of_key_stops_within_two_seconds_and_listens_nowhere()
+    {
+        var service = await StartServiceAsync();
+        var rsa = await BootAsync(service, "rsa");
+        var ecc = await BootAsync(service, "ecc", "tpm_encryption_alg = \"ecc\"");
+        await _fleet.WaitAsync("both are trusted", TimeSpan.FromSeconds(60), () => Is("rsa", NodeState.Trusted) && Is("ecc", NodeState.Trusted), Cancel);
+        Assert.Equal("rsa-2048", (await _fleet.ShowAsync("rsa", Cancel)).AttestationKeyType);
+        var details = await _fleet.ShowAsync("ecc", Cancel);
+        Assert.Equal(("ecc-nist-p256", "ek-certificate"), (details.AttestationKeyType, details.Node.Coverage.Identity));
+
+        foreach (var machine in (Machine[])[rsa, ecc])
+        {
+            Assert.Empty(ListeningSockets(machine.Agent!.Id));
+            Assert.Equal((UnixFileMode)0b110_000_000, File.GetUnixFileMode(Path.Combine(machine.Folder, "keylime", "agent_data.json")));
+            var start = TimeProvider.System.GetTimestamp();
+            Assert.Equal(0, Kill(machine.Agent.Id, SigTerm));
+            await machine.Agent.WaitForExitAsync(Cancel);
+            Assert.True(TimeProvider.System.GetElapsedTime(start) < TimeSpan.FromSeconds(2), $"{TimeProvider.System.GetElapsedTime(start)}");
+            Assert.Equal(0, machine.Agent.ExitCode);
+        }
+    }
+
+    [Fact]
+    public async Task Agents_and_service_may_be_killed_at_any_time()
+    {
+        var service = await StartServiceAsync();
+        var machine = await BootAsync(service, "node");
+        await _fleet.WaitAsync("it is trusted", TimeSpan.FromSeconds(60), () => Is("node", NodeState.Trusted), Cancel);
+        var before = await _fleet.ShowAsync("node", Cancel);
+
+        // The agent: what it left in the TPM is flushed, its key is the same.
+        machine.KillAgent();
+        await machine.Agent!.WaitForExitAsync(Cancel);
+        machine.StartAgent(_programs, service.Url, service.CaPath);
+        await MoreAsync(before);
+
+        // The service: everything that mattered is on the disk.
+        service.Process.Kill();
+        await service.Process.WaitForExitAsync(Cancel);
+        service = await ServiceProcess.StartAsync(_programs, Data, Interval, Cancel, service.Url);
+        await MoreAsync(await _fleet.ShowAsync("node", Cancel));
+        var after = await _fleet.ShowAsync("node", Cancel);
+        Assert.Equal(before.AttestationKeyName, after.AttestationKeyName);
+        Assert.Equal("pass", after.LastVerdict!.Evaluation);
+        var verdicts = await _fleet.DoAsync(Cancel, "node", "verdicts", "node", "--limit", "1000", "--json");
+        Assert.DoesNotContain("\"fail\"", verdicts, StringComparison.Ordinal);
+
+        Task MoreAsync(NodeDetails than) => _fleet.WaitAsync("it goes on", TimeSpan.FromSeconds(60),
+            () => _fleet.Nodes.Single(n => n.Id.ToString() == "node").Attestations >= than.Node.Attestations + 2, Cancel);
+    }
+
+    [Fact]
+    public async Task What_is_logged_is_one_line_of_JSON_each_and_no_secret()
+    {
+        var service = await StartServiceAsync();
+        await BootAsync(service, "node");
+        await _fleet.WaitAsync("it is trusted", TimeSpan.FromSeconds(60), () => Is("node", NodeState.Trusted), Cancel);
+        var secret = (await File.ReadAllTextAsync(Path.Combine(Data, "operator.token"), Cancel)).Trim();
+        var lines = await File.ReadAllLinesAsync(Path.Combine(_folder, "service.log"), Cancel);
+        Assert.NotEmpty(lines);
+        Assert.All(lines, line => Assert.NotNull(System.Text.Json.Nodes.JsonNode.Parse(line)!["Message"]));
+        Assert.DoesNotContain(secret, string.Join('\n', lines), StringComparison.Ordinal);
+        Assert.DoesNotContain("Bearer", await File.ReadAllTextAsync(Path.Combine(_folder, "node.log"), Cancel), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_agent_is_one_file_under_8_MB()
+    {
+        Assert.InRange(new FileInfo(Published.Agent).Length, 1_000_000, 8_000_000);
+        Assert.Empty(Directory.EnumerateFiles(Path.GetDirectoryName(Published.Agent)!, "*.so"));
+        Assert.Empty(Directory.EnumerateFiles(Path.GetDirectoryName(Published.Agent)!, "*.dll"));
+    }
+
+    [Theory]
+    [InlineData(0, "--help")]
+    [InlineData(2, "node", "show")]
+    [InlineData(4, "node", "list", "--json")]
+    public async Task The_published_tool_runs(int exit, params string[] args)
+    {
+        var start = new ProcessStartInfo(Published.Tenant, args) { RedirectStandardOutput = true, RedirectStandardError = true, Environment = { ["XDG_CONFIG_HOME"] = _folder } };
+        using var process = Process.Start(start)!;
+        await process.WaitForExitAsync(Cancel);
+        Assert.Equal(exit, process.ExitCode);
+    }
+
+    private async Task<ServiceProcess> StartServiceAsync()
+    {
+        var service = await ServiceProcess.StartAsync(_programs, Data, Interval, Cancel);
+        await service.LoginAsync(_fleet, Cancel);
+        return service;
+    }
+
+    private async Task<Machine> BootAsync(ServiceProcess service, string name, params string[] configuration)
+    {
+        var machine = await Machine.BootAsync(name, Path.Combine(_folder, name), ["/bin/sh", "/bin/ls"], Cancel);
+        _machines.Add(machine);
+        await service.TrustAsync(machine, Cancel);
+        machine.StartAgent(_programs, service.Url, service.CaPath, configuration);
+        await _fleet.EnrolAsync(machine, Cancel);
+        return machine;
+    }
+
+    private bool Is(string name, NodeState state) => _fleet.StateOf(name) == state;
+
+    // Sockets that this process has open, and that the kernel lists as listening.
+    private static string[] ListeningSockets(int pid)
+    {
+        const string listening = "0A";
+        var mine = Directory.EnumerateFiles($"/proc/{pid}/fd").Select(f => new FileInfo(f).LinkTarget ?? "").Where(t => t.StartsWith("socket:[", StringComparison.Ordinal))
+            .Select(t => t[8..^1]).ToHashSet();
+        return [.. ((string[])["tcp", "tcp6"]).SelectMany(kind => File.ReadLines($"/proc/{pid}/net/{kind}").Skip(1))
+            .Select(line => line.Split(' ', StringSplitOptions.RemoveEmptyEntries))
+            .Where(fields => fields[3] == listening && mine.Contains(fields[9])).Select(fields => fields[1])];
+    }
+
+    private static int Kill(int pid, int signal)
+    {
+        using var kill = Process.Start("kill", [string.Create(CultureInfo.InvariantCulture, $"-{signal}"), string.Create(CultureInfo.InvariantCulture, $"{pid}")]);
+        kill.WaitForExit();
+        return kill.ExitCode;
+    }
+}
