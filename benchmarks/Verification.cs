@@ -57,7 +57,7 @@ internal static class Verification
     {
         (RSA rsa, TpmSignature.Rsa s) => rsa.VerifyData(message, s.Value.Span, HashAlgorithmName.SHA256,
             s.Scheme == TpmAlgorithm.RsaPss ? RSASignaturePadding.Pss : RSASignaturePadding.Pkcs1),
-        (ECDsa ecdsa, TpmSignature.Ecdsa s) => ecdsa.VerifyData(message, [.. s.R.Span, .. s.S.Span], HashAlgorithmName.SHA256),
+        (ECDsa ecdsa, TpmSignature.Ecdsa s) => ecdsa.VerifyData(message, (byte[])[.. s.R.Span, .. s.S.Span], HashAlgorithmName.SHA256),
         _ => throw new System.Diagnostics.UnreachableException(),
     };
 

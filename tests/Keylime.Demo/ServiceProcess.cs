@@ -19,7 +19,8 @@ internal sealed class ServiceProcess
     public static async Task<ServiceProcess> StartAsync(Programs programs, string data, int intervalSeconds, CancellationToken cancel, string listen = "https://127.0.0.1:0")
     {
         var urlPath = Path.Combine(data, "url");
-        File.Delete(urlPath); // of one that was killed
+        if (File.Exists(urlPath))
+            File.Delete(urlPath); // of one that was killed
         var process = programs.Start("Keylime.Functions", "Keylime.Functions", "service.log", "--data", data, "--listen", listen, "--interval", $"{intervalSeconds}");
         for (var i = 0; i < 300 && !process.HasExited; i++)
         {
