@@ -62,6 +62,7 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
                 var (pause, exit) = await RoundAsync(registrar, verifier, attestation, tpm, facts, keys, once, cancel);
                 if (once)
                     return exit;
+                ReturnMemory();
                 await Task.Delay(pause, time, cancel);
             }
         }
@@ -183,6 +184,9 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
                 return AgentId.Parse(options.Uuid);
         }
     }
+
+    // A moment of work, a minute of sleep: what the moment took goes back to the machine.
+    private static void ReturnMemory() => GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
 
     private static async Task ReleaseAsync(TpmClient tpm, MachineKeys keys)
     {

@@ -1,7 +1,7 @@
-using Keylime.Protocol.Upstream;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
+using Keylime.Protocol.Upstream;
 
 namespace Keylime.Functions.Registrar;
 

@@ -44,8 +44,14 @@ internal sealed class AgentRig : IAsyncDisposable
 
     public AgentOptions Options(Uri service) => new()
     {
-        Uuid = Id, VerifierUrl = service, KeylimeDir = Home, ImaMlPath = ImaPath, TpmSigningAlg = "rsassa", Tpm = Swtpm.Spec,
-        ExponentialBackoffInitialDelay = 1000, ExponentialBackoffMaxDelay = 4000,
+        Uuid = Id,
+        VerifierUrl = service,
+        KeylimeDir = Home,
+        ImaMlPath = ImaPath,
+        TpmSigningAlg = "rsassa",
+        Tpm = Swtpm.Spec,
+        ExponentialBackoffInitialDelay = 1000,
+        ExponentialBackoffMaxDelay = 4000,
     };
 
     /// <summary>Runs the loop until the service has been sent so many requests, moving the clock on whenever nothing happens.</summary>

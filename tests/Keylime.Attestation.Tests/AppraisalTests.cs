@@ -120,6 +120,9 @@ public sealed class AppraisalTests : IDisposable
 
     private AppraisalRequest Request(RuntimePolicy? runtime) => new()
     {
-        Key = _key, Quote = new QuoteRequest(Evidence.Nonce, Ten, _key.Scheme), Identity = IdentityLevel.EndorsementCertificate, Runtime = runtime,
+        Key = _key,
+        Quote = new QuoteRequest(Evidence.Nonce, Ten, _key.Scheme),
+        Identity = IdentityLevel.EndorsementCertificate,
+        Runtime = runtime,
     };
 }

@@ -135,8 +135,14 @@ public sealed class KeyTests
 
     private static PublicArea.Rsa Rsa(PublicArea.Rsa of, ObjectAttributes? attributes = null, KeyScheme? scheme = null) => new()
     {
-        NameAlgorithm = of.NameAlgorithm, Attributes = attributes ?? of.Attributes, AuthPolicy = of.AuthPolicy, Symmetric = of.Symmetric,
-        Scheme = scheme ?? of.Scheme, KeyBits = of.KeyBits, Exponent = of.Exponent, Modulus = of.Modulus,
+        NameAlgorithm = of.NameAlgorithm,
+        Attributes = attributes ?? of.Attributes,
+        AuthPolicy = of.AuthPolicy,
+        Symmetric = of.Symmetric,
+        Scheme = scheme ?? of.Scheme,
+        KeyBits = of.KeyBits,
+        Exponent = of.Exponent,
+        Modulus = of.Modulus,
     };
 
     private static X509Certificate2 Authority(string name, ECDsa key)

@@ -40,9 +40,17 @@ public abstract class StoreContract : IDisposable
             Session = new NodeSession(Now, new byte[] { 1, 2 }, Now.AddMinutes(3)),
             Open = new OpenAttestation
             {
-                Number = 4, UnsettledFrom = 3, Nonce = new byte[32], Bank = Keylime.Tpm.TpmAlgorithm.Sha256, PcrBits = 1024,
-                Scheme = Keylime.Tpm.TpmAlgorithm.RsaSsa, SchemeHash = Keylime.Tpm.TpmAlgorithm.Sha256, Ima = new OpenImaLog(null, true),
-                BootTime = Now, RequestedAt = Now, ExpiresAt = Now,
+                Number = 4,
+                UnsettledFrom = 3,
+                Nonce = new byte[32],
+                Bank = Keylime.Tpm.TpmAlgorithm.Sha256,
+                PcrBits = 1024,
+                Scheme = Keylime.Tpm.TpmAlgorithm.RsaSsa,
+                SchemeHash = Keylime.Tpm.TpmAlgorithm.Sha256,
+                Ima = new OpenImaLog(null, true),
+                BootTime = Now,
+                RequestedAt = Now,
+                ExpiresAt = Now,
             },
             Last = new LastVerdict(3, Now, false, new Protocol.Api.Coverage("ek-key", "none", "ima"), "because"),
             Checkpoint = new NodeCheckpoint(9, Keylime.Tpm.TpmAlgorithm.Sha256, new byte[32], 2, Now, null),
@@ -201,9 +209,17 @@ public abstract class StoreContract : IDisposable
     {
         var registration = new Registration
         {
-            Id = AgentId.Parse("a"), EndorsementKey = new byte[] { 1 }, EndorsementKeyHash = new byte[] { 2 }, EndorsementCertificate = default,
-            Identity = IdentityLevel.EndorsementKey, IdentityDetail = "", AttestationKey = new byte[] { 3 }, Active = false,
-            ExpectedTagHash = new byte[] { 4 }, RegisteredAt = Now, Registrations = 1,
+            Id = AgentId.Parse("a"),
+            EndorsementKey = new byte[] { 1 },
+            EndorsementKeyHash = new byte[] { 2 },
+            EndorsementCertificate = default,
+            Identity = IdentityLevel.EndorsementKey,
+            IdentityDetail = "",
+            AttestationKey = new byte[] { 3 },
+            Active = false,
+            ExpectedTagHash = new byte[] { 4 },
+            RegisteredAt = Now,
+            Registrations = 1,
         };
         Assert.True(await Registrations.TryAddAsync(registration, Cancel));
         Assert.False(await Registrations.TryAddAsync(registration, Cancel));
@@ -243,17 +259,32 @@ public abstract class StoreContract : IDisposable
 
     private protected static Node Sample(string id) => new()
     {
-        Id = AgentId.Parse(id), EnrolledAt = Now, AttestationKey = new byte[] { 1 }, AttestationKeyName = new byte[] { 2 },
-        EndorsementKeyHash = new byte[] { 3 }, Identity = IdentityLevel.EndorsementKey, Pcrs = new Dictionary<string, IReadOnlyList<string>>(),
-        IntervalSeconds = 60, NextAttestation = 0, Attestations = 0,
+        Id = AgentId.Parse(id),
+        EnrolledAt = Now,
+        AttestationKey = new byte[] { 1 },
+        AttestationKeyName = new byte[] { 2 },
+        EndorsementKeyHash = new byte[] { 3 },
+        Identity = IdentityLevel.EndorsementKey,
+        Pcrs = new Dictionary<string, IReadOnlyList<string>>(),
+        IntervalSeconds = 60,
+        NextAttestation = 0,
+        Attestations = 0,
     };
 
     private static VerdictRecord Verdict(string node, long number, string evaluation) => new()
     {
-        Node = AgentId.Parse(node), RequestedAt = Now, EvidenceReceivedAt = Now, CheckpointChange = CheckpointChange.Keep,
+        Node = AgentId.Parse(node),
+        RequestedAt = Now,
+        EvidenceReceivedAt = Now,
+        CheckpointChange = CheckpointChange.Keep,
         Message = new VerdictMessage
         {
-            Attestation = number, At = Now, Evaluation = evaluation, Coverage = new Protocol.Api.Coverage("ek-key", "none", "ima"), Findings = [], FindingCount = 0,
+            Attestation = number,
+            At = Now,
+            Evaluation = evaluation,
+            Coverage = new Protocol.Api.Coverage("ek-key", "none", "ima"),
+            Findings = [],
+            FindingCount = 0,
             AttestationKeyName = "00",
         },
     };

@@ -52,7 +52,10 @@ internal sealed class TestService : IAsyncDisposable
         var log = new LogLines();
         var options = new ServiceOptions
         {
-            Data = folder, Listen = new Uri("https://127.0.0.1:0"), RegistrarHttp = plain, Interval = TimeSpan.FromSeconds(IntervalSeconds),
+            Data = folder,
+            Listen = new Uri("https://127.0.0.1:0"),
+            RegistrarHttp = plain,
+            Interval = TimeSpan.FromSeconds(IntervalSeconds),
         };
         var app = Service.Build(options, services =>
         {

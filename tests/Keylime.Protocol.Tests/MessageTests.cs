@@ -76,8 +76,13 @@ public sealed class MessageTests
         {
             var node = new NodeSummary
             {
-                Id = AgentId.Parse("a"), State = state, Reason = "", Coverage = new Coverage("none", "none", "none"), IntervalSeconds = 1,
-                EnrolledAt = DateTimeOffset.UnixEpoch, Attestations = 0,
+                Id = AgentId.Parse("a"),
+                State = state,
+                Reason = "",
+                Coverage = new Coverage("none", "none", "none"),
+                IntervalSeconds = 1,
+                EnrolledAt = DateTimeOffset.UnixEpoch,
+                Attestations = 0,
             };
             var text = JsonSerializer.Serialize(node, ApiJson.Default.NodeSummary);
             Assert.Contains($"\"state\":\"{state.ToString().ToLowerInvariant()}\"", text, StringComparison.Ordinal);

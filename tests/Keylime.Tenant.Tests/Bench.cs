@@ -84,7 +84,12 @@ internal sealed class Bench : IAsyncDisposable
         using var input = new MemoryStream(In);
         var surroundings = new Surroundings
         {
-            In = input, Out = output, Error = error, Variable = name => _variables.GetValueOrDefault(name), Interactive = false, Clock = new FakeTimeProvider(Now),
+            In = input,
+            Out = output,
+            Error = error,
+            Variable = name => _variables.GetValueOrDefault(name),
+            Interactive = false,
+            Clock = new FakeTimeProvider(Now),
         };
         var exit = await Cli.RunAsync(args, surroundings, TestContext.Current.CancellationToken);
         Assert.DoesNotContain(Token, output.ToString() + error, StringComparison.Ordinal);
