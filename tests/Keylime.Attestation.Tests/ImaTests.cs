@@ -79,7 +79,7 @@ public sealed class ImaTests : IDisposable
                 case 1 when a != b:
                     (lines[a], lines[b]) = (lines[b], lines[a]);
                     break;
-                case 2:
+                case 2 when (a, b) != (9, 9): // the last line once more behind itself is behind what the quote proves
                     lines.Insert(a, lines[b]);
                     break;
                 case 3:
@@ -93,7 +93,6 @@ public sealed class ImaTests : IDisposable
                     break;
             }
 
-            // A line that is put in behind the last one is behind what the quote proves; that is no alteration.
             var result = ImaLog.Appraise(list.QuoteAfter(_tpm, 10), Join(lines), null, AllowAll(10));
             Assert.Null(result.Proven);
             Assert.Contains(result.Findings, f => f.Code == FindingCodes.ImaPcrMismatch);

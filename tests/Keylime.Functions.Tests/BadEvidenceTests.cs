@@ -191,6 +191,22 @@ public sealed class BadEvidenceTests
     }
 
     [Fact]
+    public async Task A_list_of_too_many_lines_is_refused_and_spends_nothing()
+    {
+        await using var service = await TestService.StartAsync();
+        using var agent = await TestAgent.EnrolledAsync(service, "node");
+        var asked = await agent.AskedAsync();
+        var evidence = agent.Collect(asked);
+        var lines = new byte[Verifier.ReportedEvidence.MaxLines + 1];
+        lines.AsSpan().Fill((byte)'\n');
+
+        var refused = await agent.SubmitAsync(asked, evidence with { Lines = lines });
+        Assert.Equal(HttpStatusCode.UnprocessableEntity, refused.Status);
+        Assert.Contains("1000000", refused.Json["errors"]![0]!["detail"]!.GetValue<string>(), StringComparison.Ordinal);
+        (await agent.SubmitAsync(asked, evidence)).Expect(HttpStatusCode.Accepted);
+    }
+
+    [Fact]
     public async Task An_exception_in_judging_is_a_failed_attestation()
     {
         await using var service = await TestService.StartAsync(services =>
