@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
@@ -100,7 +99,7 @@ internal static class Verification
         {
             var path = string.Create(CultureInfo.InvariantCulture, $"/usr/lib/x86_64-linux-gnu/package-{i % 700}/libexample-{i}.so");
             var digest = SHA256.HashData(Encoding.ASCII.GetBytes(path));
-            data[i] = TemplateData(digest, path);
+            data[i] = ImaEmulator.TemplateData(digest, Encoding.ASCII.GetBytes(path));
             Sha1(data[i], templateHash);
             text.Write(Encoding.ASCII.GetBytes($"10 {Convert.ToHexStringLower(templateHash)} ima-ng sha256:{Convert.ToHexStringLower(digest)} {path}\n"));
             policy.Append(CultureInfo.InvariantCulture, $"{(i == 0 ? "" : ",")}\"{path}\":[\"{Convert.ToHexStringLower(digest)}\"]");
@@ -109,17 +108,6 @@ internal static class Verification
 
         Check(RuntimePolicy.TryParse(Encoding.ASCII.GetBytes(policy.Append("}}").ToString()), out var parsed, out _));
         return (text.ToArray(), data, parsed!);
-    }
-
-    private static byte[] TemplateData(byte[] digest, string path)
-    {
-        var data = new byte[4 + 8 + 32 + 4 + path.Length + 1];
-        BinaryPrimitives.WriteInt32LittleEndian(data, 8 + 32);
-        "sha256:"u8.CopyTo(data.AsSpan(4));
-        digest.CopyTo(data, 4 + 8);
-        BinaryPrimitives.WriteInt32LittleEndian(data.AsSpan(4 + 8 + 32), path.Length + 1);
-        Encoding.ASCII.GetBytes(path, data.AsSpan(4 + 8 + 32 + 4));
-        return data;
     }
 
     [System.Diagnostics.CodeAnalysis.SuppressMessage("Security", "CA5350:Do Not Use Weak Cryptographic Algorithms", Justification = "IMA's own template hash.")]

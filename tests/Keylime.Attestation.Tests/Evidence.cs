@@ -1,4 +1,3 @@
-using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
 using Keylime.Testing;
@@ -66,8 +65,7 @@ internal sealed class List
 
     public List Add(byte[] path, byte[] digest, byte[]? signature = null, string logHash = "SHA1")
     {
-        byte[] dng = [.. "sha256:"u8, 0, .. digest];
-        byte[] data = [.. Sized(dng), .. Sized([.. path, 0]), .. signature is null ? [] : Sized(signature)];
+        var data = ImaEmulator.TemplateData(digest, path, signature);
         var template = signature is null ? "ima-ng" : "ima-sig";
         var hash = CryptographicOperations.HashData(new HashAlgorithmName(logHash), data);
         byte[] line =
@@ -93,14 +91,6 @@ internal sealed class List
         tpm.Set(bank, 10, Pcr(bank, lines));
         var asked = new PcrSelection(bank, PcrSet.Of(10));
         return Assert.IsType<QuoteResult.Verified>(Evidence.Verify(tpm, Evidence.Quote(tpm, asked), asked)).Quote;
-    }
-
-    private static byte[] Sized(byte[] field)
-    {
-        var sized = new byte[sizeof(uint) + field.Length];
-        BinaryPrimitives.WriteInt32LittleEndian(sized, field.Length);
-        field.CopyTo(sized, sizeof(uint));
-        return sized;
     }
 }
 

@@ -38,19 +38,19 @@ public sealed class ImaEmulator(
         await MeasureAsync(await SHA256.HashDataAsync(file, cancel), Encoding.UTF8.GetBytes(path), cancel);
     }
 
-    /// <summary>Measures a file of that SHA-256 and path. The PCR goes first, as in the kernel: a quote in between is behind no line.</summary>
+    /// <summary>Measures a file of that SHA-256 and path. The line comes first, as in the kernel: a quote in between is of a list that is ahead of it.</summary>
     public async Task MeasureAsync(ReadOnlyMemory<byte> digest, ReadOnlyMemory<byte> path, CancellationToken cancel)
     {
         var data = TemplateData(digest.Span, path.Span);
-        await ExtendAsync(bank => Hash(bank, data), cancel);
         await AppendAsync(SHA1Of(data), digest, path, cancel);
+        await ExtendAsync(bank => Hash(bank, data), cancel);
     }
 
     /// <summary>A violation: the line says zeros, and the PCR is extended with ones.</summary>
     public async Task ViolateAsync(ReadOnlyMemory<byte> path, CancellationToken cancel)
     {
-        await ExtendAsync(static bank => Enumerable.Repeat((byte)0xff, bank.DigestSize()).ToArray(), cancel);
         await AppendAsync(new byte[SHA1.HashSizeInBytes], new byte[SHA256.HashSizeInBytes], path, cancel);
+        await ExtendAsync(static bank => Enumerable.Repeat((byte)0xff, bank.DigestSize()).ToArray(), cancel);
     }
 
     private async Task ExtendAsync(Func<TpmAlgorithm, byte[]> digest, CancellationToken cancel) =>
@@ -64,17 +64,19 @@ public sealed class ImaEmulator(
         Lines++;
     }
 
-    private static byte[] TemplateData(ReadOnlySpan<byte> digest, ReadOnlySpan<byte> path)
+    /// <summary>The bytes that the kernel hashes for a line of <c>ima-ng</c>, or of <c>ima-sig</c> where there is a signature, empty or not.</summary>
+    public static byte[] TemplateData(ReadOnlySpan<byte> digest, ReadOnlySpan<byte> path, byte[]? signature = null)
     {
-        byte[] algorithm = [.. "sha256:"u8, 0];
-        var data = new byte[2 * sizeof(uint) + algorithm.Length + digest.Length + path.Length + 1];
-        BinaryPrimitives.WriteInt32LittleEndian(data, algorithm.Length + digest.Length);
-        algorithm.CopyTo(data, sizeof(uint));
-        digest.CopyTo(data.AsSpan(sizeof(uint) + algorithm.Length));
-        var name = data.AsSpan(sizeof(uint) + algorithm.Length + digest.Length);
-        BinaryPrimitives.WriteInt32LittleEndian(name, path.Length + 1);
-        path.CopyTo(name[sizeof(uint)..]);
-        return data;
+        byte[] data = [.. Sized([.. "sha256:"u8, 0, .. digest]), .. Sized([.. path, 0])];
+        return signature is null ? data : [.. data, .. Sized(signature)];
+    }
+
+    private static byte[] Sized(byte[] field)
+    {
+        var sized = new byte[sizeof(uint) + field.Length];
+        BinaryPrimitives.WriteInt32LittleEndian(sized, field.Length);
+        field.CopyTo(sized, sizeof(uint));
+        return sized;
     }
 
     private static byte[] Hash(TpmAlgorithm bank, byte[] data) => bank switch

@@ -8,6 +8,8 @@ internal static class SqliteCommands
 {
     private const int ConstraintViolated = 19; // SQLITE_CONSTRAINT
 
+    public static string NewETag() => Guid.NewGuid().ToString("N");
+
     extension(SqliteConnection connection)
     {
         [SuppressMessage("Security", "CA2100:Review SQL queries for security vulnerabilities", Justification = "Every text is a constant of this folder.")]

@@ -23,7 +23,7 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, ILogger<SqliteNod
 
     public Task<Stored<Node>?> TryAddAsync(Node node, CancellationToken cancel) => database.WriteAsync(connection =>
     {
-        var etag = NewETag();
+        var etag = SqliteCommands.NewETag();
         var added = connection.TryInsert("""
             INSERT INTO nodes (partition, id, etag, verdict, late_at, silent_at, retired, open, policy, body)
             VALUES ($partition, $id, $etag, $verdict, $late, $silent, $retired, $open, $policy, $body)
@@ -33,7 +33,7 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, ILogger<SqliteNod
 
     public Task<Stored<Node>?> TryReplaceAsync(Stored<Node> read, Node next, CancellationToken cancel) => database.WriteAsync(connection =>
     {
-        var etag = NewETag();
+        var etag = SqliteCommands.NewETag();
         var changed = connection.Execute("""
             UPDATE nodes SET etag = $etag, verdict = $verdict, late_at = $late, silent_at = $silent, retired = $retired,
                 open = $open, policy = $policy, body = $body
@@ -80,6 +80,4 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, ILogger<SqliteNod
 
     private static string Partition(AgentId id) =>
         Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(id.ToString())).AsSpan(0, 1));
-
-    private static string NewETag() => Guid.NewGuid().ToString("N");
 }

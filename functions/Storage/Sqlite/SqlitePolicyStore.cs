@@ -14,13 +14,13 @@ internal sealed class SqlitePolicyStore(SqliteDatabase database, ILogger<SqliteP
     public Task<bool> TryAddAsync(PolicyRecord policy, CancellationToken cancel) => database.WriteAsync(
         connection => connection.TryInsert(
             "INSERT INTO policies (name, etag, body) VALUES ($name, $etag, $body)",
-            ("$name", policy.Name), ("$etag", NewETag()), ("$body", _rows.Encode(policy))),
+            ("$name", policy.Name), ("$etag", SqliteCommands.NewETag()), ("$body", _rows.Encode(policy))),
         cancel);
 
     public Task<bool> TryReplaceAsync(Stored<PolicyRecord> read, PolicyRecord next, CancellationToken cancel) => database.WriteAsync(
         connection => connection.Execute(
             "UPDATE policies SET etag = $etag, body = $body WHERE name = $name AND etag = $read",
-            ("$name", next.Name), ("$etag", NewETag()), ("$body", _rows.Encode(next)), ("$read", read.ETag)) == 1,
+            ("$name", next.Name), ("$etag", SqliteCommands.NewETag()), ("$body", _rows.Encode(next)), ("$read", read.ETag)) == 1,
         cancel);
 
     public Task<bool> TryDeleteAsync(Stored<PolicyRecord> read, CancellationToken cancel) => database.WriteAsync(
@@ -35,6 +35,4 @@ internal sealed class SqlitePolicyStore(SqliteDatabase database, ILogger<SqliteP
             ("$after", after?.Key ?? ""), ("$limit", limit + 1));
         return _rows.ToPage(command.ReadRows(), limit);
     }, cancel);
-
-    private static string NewETag() => Guid.NewGuid().ToString("N");
 }

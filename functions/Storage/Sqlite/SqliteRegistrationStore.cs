@@ -17,13 +17,13 @@ internal sealed class SqliteRegistrationStore(SqliteDatabase database, ILogger<S
     public Task<bool> TryAddAsync(Registration registration, CancellationToken cancel) => database.WriteAsync(
         connection => connection.TryInsert(
             "INSERT INTO registrations (id, etag, body) VALUES ($id, $etag, $body)",
-            ("$id", registration.Id.ToString()), ("$etag", NewETag()), ("$body", _rows.Encode(registration))),
+            ("$id", registration.Id.ToString()), ("$etag", SqliteCommands.NewETag()), ("$body", _rows.Encode(registration))),
         cancel);
 
     public Task<bool> TryReplaceAsync(Stored<Registration> read, Registration next, CancellationToken cancel) => database.WriteAsync(
         connection => connection.Execute(
             "UPDATE registrations SET etag = $etag, body = $body WHERE id = $id AND etag = $read",
-            ("$id", next.Id.ToString()), ("$etag", NewETag()), ("$body", _rows.Encode(next)), ("$read", read.ETag)) == 1,
+            ("$id", next.Id.ToString()), ("$etag", SqliteCommands.NewETag()), ("$body", _rows.Encode(next)), ("$read", read.ETag)) == 1,
         cancel);
 
     public Task<bool> TryDeleteAsync(Stored<Registration> read, CancellationToken cancel) => database.WriteAsync(
@@ -39,6 +39,4 @@ internal sealed class SqliteRegistrationStore(SqliteDatabase database, ILogger<S
         var page = ids.Count > limit ? ids.GetRange(0, limit) : ids;
         return new Page<AgentId>([.. page.Select(id => AgentId.Parse(id))], ids.Count > limit ? new Continuation(page[^1]) : null);
     }, cancel);
-
-    private static string NewETag() => Guid.NewGuid().ToString("N");
 }
