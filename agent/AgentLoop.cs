@@ -147,17 +147,12 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
 
     private void Report(AttestationOutcome outcome)
     {
-        if (outcome.Evaluation == "fail")
-        {
-            foreach (var finding in outcome.Findings)
-                Log.Warning($"Not trusted: {finding.Code}: {finding.Detail}");
-        }
-        else if (outcome.Evaluation != _lastEvaluation || _lastEvaluation is null)
-        {
-            Log.Info($"Attested: {outcome.Evaluation ?? "accepted"}.");
-        }
-
-        _lastEvaluation = outcome.Evaluation ?? "accepted";
+        var evaluation = outcome.Evaluation ?? "accepted"; // a service that judges later says no more
+        foreach (var finding in evaluation == "fail" ? outcome.Findings : [])
+            Log.Warning($"Not trusted: {finding.Code}: {finding.Detail}");
+        if (evaluation != "fail" && evaluation != _lastEvaluation)
+            Log.Info($"Attested: {evaluation}.");
+        _lastEvaluation = evaluation;
     }
 
     // Never earlier than told; a little later, each time another little, so that a fleet spreads out.

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Keylime.Testing;
 using Keylime.Tpm;
 
@@ -184,20 +185,22 @@ public sealed class QuoteTests
     }
 
     [Theory]
-    [InlineData(100, 1, 0, null)]
-    [InlineData(1000, 1, 0, null)]
-    [InlineData(999, 1, 0, FindingCodes.QuoteClockWentBack)]
-    [InlineData(2000, 2, 0, null)]
-    [InlineData(5, 2, 0, null)]
-    [InlineData(5000, 0, 9, FindingCodes.QuoteResetWentBack)]
-    [InlineData(2000, 1, 4, null)]
-    [InlineData(2000, 1, 2, FindingCodes.QuoteResetWentBack)]
-    public void Clocks(ulong milliseconds, uint resets, uint restarts, string? finding)
+    [InlineData("1000 1 0", "1000 1 0", null)]
+    [InlineData("1000 1 0", "2000 1 0", null)]
+    [InlineData("1000 1 0", "999 1 0", FindingCodes.QuoteClockWentBack)]
+    [InlineData("1000 1 0", "5 2 0", null)] // a reset: the clock may start anew
+    [InlineData("1000 1 7", "2000 2 0", null)] // slept, then rebooted
+    [InlineData("1000 1 0", "5000 0 9", FindingCodes.QuoteResetWentBack)]
+    [InlineData("1000 1 3", "2000 1 4", null)]
+    [InlineData("1000 1 3", "2000 1 2", FindingCodes.QuoteResetWentBack)]
+    [InlineData("1000 1 3", "999 1 4", FindingCodes.QuoteClockWentBack)]
+    public void Clocks(string last, string now, string? finding)
     {
-        var last = new ClockInfo(1000, 1, restarts == 2 ? 3u : 0u, true);
-        if (milliseconds == 100)
-            Assert.Null(ClockRule.Compare(null, new ClockInfo(milliseconds, resets, restarts, false)).Finding);
-        else
-            Assert.Equal(finding, ClockRule.Compare(last, new ClockInfo(milliseconds, resets, restarts, true)).Finding?.Code);
+        Assert.Equal(finding, ClockRule.Compare(Clock(last), Clock(now)).Finding?.Code);
+        Assert.Null(ClockRule.Compare(null, Clock(now)).Finding);
+
+        static ClockInfo Clock(string text) => text.Split(' ') is [var ms, var resets, var restarts]
+            ? new ClockInfo(ulong.Parse(ms, CultureInfo.InvariantCulture), uint.Parse(resets, CultureInfo.InvariantCulture), uint.Parse(restarts, CultureInfo.InvariantCulture), false)
+            : throw new ArgumentException(text);
     }
 }
