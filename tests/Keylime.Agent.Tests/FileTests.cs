@@ -64,6 +64,33 @@ public sealed class FileTests : IDisposable
         Assert.InRange(list.BytesRead - first, line.Length, 3 * line.Length);
     }
 
+    [Theory]
+    [InlineData("/proc/filesystems")]
+    [InlineData("/proc/devices")]
+    public void A_list_of_the_kernel_tells_no_length_and_is_read_all_the_same(string path)
+    {
+        // The same kind of file as ascii_runtime_measurements: a seq_file, of length 0, whose content is made as it is read.
+        Assert.Equal(0, new FileInfo(path).Length);
+        using var list = ImaLogFile.Open(path);
+        var lines = File.ReadAllText(path);
+        Assert.Equal(lines.Count(c => c == '\n'), list.Refresh());
+        Assert.Equal(lines, Encoding.ASCII.GetString([.. list.ReadLines(0, list.Lines).SelectMany(c => c.ToArray())]));
+        var third = lines.Split('\n')[2] + "\n";
+        Assert.Equal(third, Encoding.ASCII.GetString([.. list.ReadLines(2, 3).SelectMany(c => c.ToArray())]));
+    }
+
+    [Fact]
+    public void Events_of_a_recorded_boot_are_counted_as_upstream_counted_them()
+    {
+        var request = File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "evidence", "upstream", "08.req"));
+        var json = System.Text.Json.Nodes.JsonNode.Parse(request[(request.IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4)..])!;
+        var log = Convert.FromBase64String(json["data"]!["attributes"]!["evidence_collected"]![1]!["data"]!["entries"]!.GetValue<string>());
+        Assert.Equal(112, UefiLog.CountEvents(log));
+        Assert.Equal(0, UefiLog.CountEvents(log.AsSpan(0, log.Length - 1))); // one event is not whole: then none is told
+        for (var length = 0; length < 200; length++)
+            Assert.InRange(UefiLog.CountEvents(log.AsSpan(0, length)), 0, 3);
+    }
+
     [Fact]
     public void A_line_without_its_end_is_not_there_yet()
     {

@@ -131,6 +131,24 @@ public static class DeviceTests
         Assert.NotEmpty(await tpm.GetPcrBanksAsync(Cancel));
     }
 
+    [Theory]
+    [InlineData("device:")]
+    [InlineData("")]
+    public static async Task A_character_device(string prefix)
+    {
+        await using var swtpm = await Swtpm.StartAsync(null, Cancel);
+        using var device = PtyTpm.Start(swtpm.Spec);
+        await using var tpm = new TpmClient(TpmDevices.Open(prefix + device.Path));
+
+        Assert.Equal(48, (await tpm.GetRandomAsync(48, Cancel)).Length);
+        await tpm.PcrExtendAsync(7, [(TpmAlgorithm.Sha256, new byte[32])], Cancel);
+        var key = await tpm.CreatePrimaryAsync(TpmClient.Endorsement, KeyTemplates.EkRsa2048, Cancel);
+        await tpm.FlushContextAsync(key.Handle, Cancel);
+        var selection = new PcrSelection(TpmAlgorithm.Sha256, PcrSet.Of(0, 7, 10));
+        await using var other = swtpm.OpenClient();
+        Assert.Equal((await other.PcrReadAsync(selection, Cancel)).Encode(), (await tpm.PcrReadAsync(selection, Cancel)).Encode());
+    }
+
     [Fact]
     public static async Task A_swtpm_that_stops_and_starts_again_is_the_same_TPM()
     {

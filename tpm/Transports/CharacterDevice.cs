@@ -1,5 +1,3 @@
-using Microsoft.Win32.SafeHandles;
-
 namespace Keylime.Tpm.Transports;
 
 /// <summary>
@@ -9,17 +7,18 @@ namespace Keylime.Tpm.Transports;
 internal sealed class CharacterDevice : ITpmDevice
 {
     private readonly string _path;
-    private readonly SafeFileHandle _file;
+    private readonly FileStream _file;
     private readonly SemaphoreSlim _oneAtATime = new(1);
     private bool _isLost; // a command was left without its response, which the next read would take for its own
 
-    private CharacterDevice(string path, SafeFileHandle file) => (_path, _file) = (path, file);
+    private CharacterDevice(string path, FileStream file) => (_path, _file) = (path, file);
 
     public static CharacterDevice Open(string path)
     {
         try
         {
-            return new CharacterDevice(path, File.OpenHandle(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite));
+            // Without a buffer: each write is one of the kernel's, and so is each read.
+            return new CharacterDevice(path, new FileStream(path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite, bufferSize: 0));
         }
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
@@ -67,8 +66,8 @@ internal sealed class CharacterDevice : ITpmDevice
         var response = new byte[ResponseFrame.MaxSize];
         try
         {
-            await RandomAccess.WriteAsync(_file, owned, fileOffset: 0, cancel).AsTask().WaitAsync(cancel).ConfigureAwait(false);
-            var size = await RandomAccess.ReadAsync(_file, response, fileOffset: 0, cancel).AsTask().WaitAsync(cancel).ConfigureAwait(false);
+            await _file.WriteAsync(owned, cancel).AsTask().WaitAsync(cancel).ConfigureAwait(false);
+            var size = await _file.ReadAsync(response, cancel).AsTask().WaitAsync(cancel).ConfigureAwait(false);
             return ResponseFrame.Check(response.AsMemory(0, size));
         }
         catch (Exception e) when (e is not TpmDeviceException and (IOException or UnauthorizedAccessException))
