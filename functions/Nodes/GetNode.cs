@@ -12,7 +12,7 @@ internal static class GetNode
         routes.MapGet("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
 
     public static Refusal NotFound(AgentId id) =>
-        new(StatusCodes.Status404NotFound, "no_such_node", $"There is no node '{id}'.") { Hint = "GET /v1/nodes lists them." };
+        new(StatusCodes.Status404NotFound, "no_such_node", $"There is no node '{id}'.") { Hint = "keylime node list (GET /v1/nodes) tells which there are." };
 
     private static async Task<IResult> HandleAsync(
         AgentId id, INodeStore nodes, IVerdictStore verdicts, Settlement settlement, TimeProvider clock, CancellationToken cancel)

@@ -10,7 +10,7 @@ internal static class DeletePolicy
         routes.MapDelete("/v1/policies/{name}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
 
     public static Refusal NotFound(string name) =>
-        new(StatusCodes.Status404NotFound, "no_such_policy", $"There is no policy '{name}'.") { Hint = "GET /v1/policies lists them." };
+        new(StatusCodes.Status404NotFound, "no_such_policy", $"There is no policy '{name}'.") { Hint = "keylime policy list (GET /v1/policies) tells which there are." };
 
     private static async Task<IResult> HandleAsync(
         string name, IPolicyStore policies, INodeStore nodes, TimeProvider clock, CancellationToken cancel)

@@ -17,12 +17,14 @@ internal sealed class Settlement(INodeStore nodes, IVerdictStore verdicts, IEven
     {
         for (var tries = 0; tries < MaxTries; tries++)
         {
-            if (read.Value.Open is not { } open)
-                return read; // nothing is on its way, or somebody else has brought it in
-
-            var pending = known is not null && open.UnsettledFrom == known.Message.Attestation && open.Number == known.Message.Attestation
-                ? [known]
-                : await verdicts.ListSinceAsync(read.Value.Id, open.UnsettledFrom, MaxPending, cancel);
+            var pending = (read.Value.Open, known) switch
+            {
+                (null, null) => [],
+                // Somebody else has brought it in, or the node was retired meanwhile; one that was enrolled anew has nothing to do with it.
+                (null, not null) => known.RequestedAt >= read.Value.EnrolledAt ? [known] : [],
+                ({ } open, not null) when open.UnsettledFrom == known.Message.Attestation && open.Number == known.Message.Attestation => [known],
+                ({ } open, _) => await verdicts.ListSinceAsync(read.Value.Id, open.UnsettledFrom, MaxPending, cancel),
+            };
             var next = read.Value;
             foreach (var verdict in pending)
             {

@@ -191,6 +191,41 @@ public sealed class BadEvidenceTests
     }
 
     [Fact]
+    public async Task A_verdict_on_a_node_that_is_retired_meanwhile_is_neither_lost_nor_anothers()
+    {
+        Action meanwhile = () => { };
+        await using var service = await TestService.StartAsync(services =>
+            Microsoft.Extensions.DependencyInjection.ServiceCollectionServiceExtensions.AddSingleton<Verifier.Appraiser>(services, (request, evidence) =>
+            {
+                meanwhile();
+                return Keylime.Attestation.Appraisal.Appraise(request, evidence);
+            }));
+        using var agent = await TestAgent.EnrolledAsync(service, "node");
+
+        meanwhile = () => Operate("POST", "/v1/nodes/node/retire", null);
+        await agent.AttestAsync();
+        var node = (await agent.NodeAsync())["node"]!;
+        Assert.Equal(("retired", 1), (node["state"]!.GetValue<string>(), node["attestations"]!.GetValue<int>()));
+
+        // Enrolled anew in the same moment, the node has not been judged yet: what comes in was asked of its former self.
+        Operate("PUT", "/v1/nodes/node", """{"runtimePolicy":"node"}""");
+        service.Clock.Advance(TimeSpan.FromSeconds(60));
+        await agent.AuthenticateAsync();
+        meanwhile = () =>
+        {
+            service.Clock.Advance(TimeSpan.FromSeconds(1));
+            Operate("POST", "/v1/nodes/node/retire", null);
+            Operate("PUT", "/v1/nodes/node", """{"runtimePolicy":"node"}""");
+        };
+        await agent.AttestAsync();
+        Assert.Equal("pending", (await agent.NodeAsync())["node"]!["state"]!.GetValue<string>());
+        Assert.Equal(2, (await service.Operator.SendAsync("GET", "/v1/nodes/node/verdicts")).Json["verdicts"]!.AsArray().Count);
+
+        void Operate(string method, string path, string? body) =>
+            Assert.True((int)service.Operator.SendAsync(method, path, body).GetAwaiter().GetResult().Status is 200 or 201);
+    }
+
+    [Fact]
     public async Task A_list_of_too_many_lines_is_refused_and_spends_nothing()
     {
         await using var service = await TestService.StartAsync();
