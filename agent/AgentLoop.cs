@@ -17,6 +17,9 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
         TimeSpan.FromMilliseconds(options.ExponentialBackoffMaxDelay),
         new Random());
 
+    /// <summary>Told before each pause, with its length.</summary>
+    public Action<TimeSpan> Resting { get; init; } = static _ => { };
+
     private AgentId _id;
     private bool _registered;
     private SessionToken? _token;
@@ -40,6 +43,7 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
             {
                 var pause = _backoff.Next(null);
                 Log.Error($"TPM: {e.Message} Opened anew in {pause.TotalSeconds:F0} s.");
+                Resting(pause);
                 await Task.Delay(pause, time, cancel);
             }
         }
@@ -63,6 +67,7 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
                 if (once)
                     return exit;
                 ReturnMemory();
+                Resting(pause);
                 await Task.Delay(pause, time, cancel);
             }
         }

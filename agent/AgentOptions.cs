@@ -30,8 +30,29 @@ internal sealed record AgentOptions
 
     public string MeasuredbootMlPath { get; init; } = "/sys/kernel/security/tpm0/binary_bios_measurements";
 
-    /// <summary><c>rsa</c> or <c>ecc</c>.</summary>
+    /// <summary>Of the attestation key: <c>rsa</c> (2048), <c>rsa3072</c>, <c>ecc</c> (P-256), <c>ecc384</c> or <c>ecc521</c>.</summary>
     public string TpmEncryptionAlg { get; init; } = "rsa";
+
+    public bool IsEcc => TpmEncryptionAlg.StartsWith("ecc", StringComparison.Ordinal);
+
+    /// <summary>The endorsement key, by its name in TCG's profile (<c>L-1</c> … <c>H-7</c>); empty for the first of the attestation key's kind that has a certificate.</summary>
+    public string TpmEkProfile { get; init; } = "";
+
+    /// <summary>Whether to be known by the device's IAK and IDevID too.</summary>
+    public bool EnableIakIdevid { get; init; }
+
+    /// <summary><c>H-1</c> to <c>H-4</c>.</summary>
+    public string IakIdevidTemplate { get; init; } = "H-1";
+
+    /// <summary>Files, PEM or DER.</summary>
+    public string IakCert { get; init; } = "iak-cert.crt";
+
+    public string IdevidCert { get; init; } = "idevid-cert.crt";
+
+    /// <summary>Persistent handles; 0 to make the keys from their templates.</summary>
+    public uint IakHandle { get; init; }
+
+    public uint IdevidHandle { get; init; }
 
     public string TpmHashAlg { get; init; } = "sha256";
 

@@ -8,10 +8,12 @@ namespace Keylime.Agent;
 internal sealed class MachineKeys
 {
     private readonly TpmClient _tpm;
-    private readonly PublicArea _ekTemplate;
     private LoadedKey? _endorsementKey;
 
-    private MachineKeys(TpmClient tpm, PublicArea ekTemplate) => (_tpm, _ekTemplate) = (tpm, ekTemplate);
+    private MachineKeys(TpmClient tpm, EndorsementKeyProfile profile) => (_tpm, Profile) = (tpm, profile);
+
+    /// <summary>Which of the profile's endorsement keys this machine is known by.</summary>
+    public EndorsementKeyProfile Profile { get; }
 
     /// <summary>The attestation key.</summary>
     public LoadedKey AttestationKey { get; private set; } = null!; // set by OpenAsync, the only maker
@@ -22,21 +24,17 @@ internal sealed class MachineKeys
     /// <summary>Loads the attestation key that the data file holds, or makes one and writes it there.</summary>
     public static async Task<MachineKeys> OpenAsync(TpmClient tpm, AgentOptions options, CancellationToken cancel)
     {
-        var ecc = options.TpmEncryptionAlg == "ecc";
-        var keys = new MachineKeys(tpm, ecc ? KeyTemplates.EkEccP256 : KeyTemplates.EkRsa2048);
-        _ = TpmAlgorithms.TryFromProtocolName(options.TpmHashAlg, out var hash);
-        _ = TpmAlgorithms.TryFromProtocolName(options.TpmSigningAlg, out var scheme);
-        var template = ecc ? KeyTemplates.AkEccP256(hash) : KeyTemplates.AkRsa2048(scheme, hash);
-
+        var keys = new MachineKeys(tpm, await ChooseAsync(tpm, options, cancel));
+        var template = TemplateOf(options);
         var ek = await keys.GetEndorsementKeyAsync(cancel);
         keys.EkHash = HashOf(ek.Public);
-        keys.AttestationKey = await keys.LoadAsync(ek, template.Scheme, options.DataPath, cancel)
+        keys.AttestationKey = await keys.LoadAsync(ek, template, options.DataPath, cancel)
             ?? await keys.CreateAsync(ek, template, options.DataPath, cancel);
         return keys;
     }
 
     public async Task<LoadedKey> GetEndorsementKeyAsync(CancellationToken cancel) =>
-        _endorsementKey ??= await _tpm.CreatePrimaryAsync(TpmClient.Endorsement, _ekTemplate, cancel);
+        _endorsementKey ??= await _tpm.CreatePrimaryAsync(TpmClient.Endorsement, Profile.Template, cancel);
 
     /// <summary>Frees the TPM of the endorsement key: a TPM has room for three keys, and others want some.</summary>
     public async Task ReleaseEndorsementKeyAsync(CancellationToken cancel)
@@ -50,48 +48,74 @@ internal sealed class MachineKeys
     /// <summary>The endorsement key's certificate and what stands above it, as PEM, the key's own first; empty where the TPM has none.</summary>
     public async Task<string> ReadCertificatesAsync(CancellationToken cancel)
     {
-        var own = _ekTemplate.Type == TpmAlgorithm.Ecc ? KeyTemplates.EccCertificateIndex : KeyTemplates.RsaCertificateIndex;
-        var defined = await _tpm.GetNvIndicesAsync(cancel);
-        var wanted = defined.Where(i => i == own)
-            .Concat(defined.Where(static i => i is >= KeyTemplates.ChainFirstIndex and <= KeyTemplates.ChainLastIndex).OrderDescending());
         var text = new StringBuilder();
-        foreach (var index in wanted)
+        try
         {
-            var area = await _tpm.NvReadPublicAsync(index, cancel);
-            if (area.Written && Der.Trim(await _tpm.NvReadAsync(area, cancel)) is { Length: > 0 } der)
-                text.Append(PemEncoding.Write("CERTIFICATE", der)).Append('\n');
+            foreach (var der in await _tpm.ReadCertificatesAsync(Profile.CertificateIndex, cancel))
+                text.Append(PemEncoding.Write("CERTIFICATE", der.Span)).Append('\n');
+            foreach (var der in await _tpm.ReadEndorsementChainAsync(cancel))
+                text.Append(PemEncoding.Write("CERTIFICATE", der.Span)).Append('\n');
+        }
+        catch (TpmFormatException e)
+        {
+            Log.Warning($"A certificate of the TPM cannot be read: {e.Message}");
         }
 
         return text.ToString();
     }
 
-    private static string HashOf(PublicArea ek)
+    /// <summary>The key that has a certificate, of the kind that the options want; without any, the one that every TPM has.</summary>
+    private static async Task<EndorsementKeyProfile> ChooseAsync(TpmClient tpm, AgentOptions options, CancellationToken cancel)
     {
-        string pem;
-        switch (ek)
+        if (options.TpmEkProfile.Length > 0)
+            return KeyTemplates.EndorsementKeys.First(p => p.Name == options.TpmEkProfile);
+
+        var type = options.IsEcc ? TpmAlgorithm.Ecc : TpmAlgorithm.Rsa;
+        var ofType = KeyTemplates.EndorsementKeys.Where(p => p.Template.Type == type).ToArray();
+        var defined = await tpm.GetNvIndicesAsync(cancel);
+        return ofType.FirstOrDefault(p => defined.Contains(p.CertificateIndex)) ?? ofType[0];
+    }
+
+    private static PublicArea TemplateOf(AgentOptions options)
+    {
+        _ = TpmAlgorithms.TryFromProtocolName(options.TpmHashAlg, out var hash);
+        _ = TpmAlgorithms.TryFromProtocolName(options.TpmSigningAlg, out var scheme);
+        return options.TpmEncryptionAlg switch
+        {
+            "ecc" => KeyTemplates.AkEcc(TpmCurve.NistP256, hash),
+            "ecc384" => KeyTemplates.AkEcc(TpmCurve.NistP384, hash),
+            "ecc521" => KeyTemplates.AkEcc(TpmCurve.NistP521, hash),
+            "rsa3072" => KeyTemplates.AkRsa(3072, scheme, hash),
+            _ => KeyTemplates.AkRsa(2048, scheme, hash),
+        };
+    }
+
+    // Upstream hashes the PEM with its last line feed.
+    private static string HashOf(PublicArea ek) =>
+        Convert.ToHexStringLower(SHA256.HashData(Encoding.ASCII.GetBytes(PemEncoding.WriteString("PUBLIC KEY", SpkiOf(ek)) + '\n')));
+
+    /// <summary>SubjectPublicKeyInfo, DER.</summary>
+    public static byte[] SpkiOf(PublicArea area)
+    {
+        switch (area)
         {
             case PublicArea.Rsa rsa:
                 using (var key = rsa.CreateKey())
-                    pem = key.ExportSubjectPublicKeyInfoPem();
-                break;
+                    return key.ExportSubjectPublicKeyInfo();
             case PublicArea.Ecc ecc:
                 using (var key = ECDsa.Create(ecc.ToParameters()))
-                    pem = key.ExportSubjectPublicKeyInfoPem();
-                break;
+                    return key.ExportSubjectPublicKeyInfo();
             default:
                 throw new System.Diagnostics.UnreachableException();
         }
-
-        // Upstream hashes the PEM with its last line feed.
-        return Convert.ToHexStringLower(SHA256.HashData(Encoding.ASCII.GetBytes(pem + '\n')));
     }
 
-    private async Task<LoadedKey?> LoadAsync(LoadedKey ek, KeyScheme scheme, string path, CancellationToken cancel)
+    private async Task<LoadedKey?> LoadAsync(LoadedKey ek, PublicArea template, string path, CancellationToken cancel)
     {
         if (AgentData.Load(path) is not { } data)
             return null;
 
-        if (!data.Fits(scheme, EkHash) || !data.TryRead(out var area, out var @private))
+        if (!data.Fits(template.Scheme, EkHash) || !data.TryRead(out var area, out var @private) || !IsLike(area!, template))
         {
             Log.Warning($"The attestation key in {path} is of another TPM, or of other algorithms; another one is made.");
             return null;
@@ -108,32 +132,19 @@ internal sealed class MachineKeys
         }
     }
 
+    // The file does not say the size; the key does.
+    private static bool IsLike(PublicArea area, PublicArea template) => (area, template) switch
+    {
+        (PublicArea.Rsa kept, PublicArea.Rsa wanted) => kept.KeyBits == wanted.KeyBits,
+        (PublicArea.Ecc kept, PublicArea.Ecc wanted) => kept.Curve == wanted.Curve,
+        _ => false,
+    };
+
     private async Task<LoadedKey> CreateAsync(LoadedKey ek, PublicArea template, string path, CancellationToken cancel)
     {
         var (area, @private) = await _tpm.CreateUnderEndorsementKeyAsync(ek, template, cancel);
         AgentData.Create(template.Scheme, area, @private.Span, EkHash).Save(path);
         Log.Info($"Made an attestation key; it is kept in {path}, wrapped by the TPM.");
         return await _tpm.LoadUnderEndorsementKeyAsync(ek, area, @private, cancel);
-    }
-}
-
-/// <summary>NV areas are often larger than the certificate in them.</summary>
-internal static class Der
-{
-    /// <summary>The one DER value at the start, without the padding behind it; empty if there is none.</summary>
-    public static byte[] Trim(byte[] data)
-    {
-        const byte sequence = 0x30;
-        if (data is not [sequence, var first, ..])
-            return [];
-
-        var octets = first < 0x80 ? 0 : first & 0x7F;
-        if (octets > 3 || data.Length < 2 + octets)
-            return [];
-
-        var length = octets == 0 ? first : 0;
-        foreach (var octet in data.AsSpan(2, octets))
-            length = length << 8 | octet;
-        return 2 + octets + length <= data.Length ? data[..(2 + octets + length)] : [];
     }
 }

@@ -26,7 +26,11 @@ internal static class OptionsReader
             ["agent_data_path"] = static (o, v) => o with { AgentDataPath = v is "default" ? "" : v },
             ["ima_ml_path"] = static (o, v) => v is "default" ? o : o with { ImaMlPath = v },
             ["measuredboot_ml_path"] = static (o, v) => v is "default" ? o : o with { MeasuredbootMlPath = v },
-            ["tpm_encryption_alg"] = static (o, v) => o with { TpmEncryptionAlg = OneOf("tpm_encryption_alg", v, "rsa", "rsa2048", "ecc", "ecc256") is "rsa" or "rsa2048" ? "rsa" : "ecc" },
+            ["tpm_encryption_alg"] = static (o, v) => o with
+            {
+                TpmEncryptionAlg = OneOf("tpm_encryption_alg", v, "rsa", "rsa2048", "rsa3072", "ecc", "ecc256", "ecc384", "ecc521") switch { "rsa2048" => "rsa", "ecc256" => "ecc", var other => other },
+            },
+            ["tpm_ek_profile"] = static (o, v) => o with { TpmEkProfile = OneOf("tpm_ek_profile", v, [.. Keylime.Tpm.KeyTemplates.EndorsementKeys.Select(static p => p.Name)]) },
             ["tpm_hash_alg"] = static (o, v) => o with { TpmHashAlg = OneOf("tpm_hash_alg", v, "sha256", "sha384", "sha512") },
             ["tpm_signing_alg"] = static (o, v) => o with { TpmSigningAlg = OneOf("tpm_signing_alg", v, "rsassa", "rsapss", "ecdsa") },
             ["attestation_interval_seconds"] = static (o, v) => o with { AttestationIntervalSeconds = Number("attestation_interval_seconds", v, 1, 86_400) },
@@ -38,9 +42,12 @@ internal static class OptionsReader
             ["tpm"] = static (o, v) => o with { Tpm = v },
             ["tls_accept_invalid_certs"] = static (o, v) => Refused(o, "tls_accept_invalid_certs", v),
             ["tls_accept_invalid_hostnames"] = static (o, v) => Refused(o, "tls_accept_invalid_hostnames", v),
-            ["enable_iak_idevid"] = static (o, v) => YesNo("enable_iak_idevid", v)
-                ? throw new OptionsException("enable_iak_idevid: IAK and IDevID are not supported yet.", "set it to false")
-                : o,
+            ["enable_iak_idevid"] = static (o, v) => o with { EnableIakIdevid = YesNo("enable_iak_idevid", v) },
+            ["iak_idevid_template"] = static (o, v) => v is "" or "default" or "detect" ? o : o with { IakIdevidTemplate = OneOf("iak_idevid_template", v, "H-1", "H-2", "H-3", "H-4") },
+            ["iak_cert"] = static (o, v) => v is "" or "default" ? o : o with { IakCert = v },
+            ["idevid_cert"] = static (o, v) => v is "" or "default" ? o : o with { IdevidCert = v },
+            ["iak_handle"] = static (o, v) => o with { IakHandle = Handle("iak_handle", v) },
+            ["idevid_handle"] = static (o, v) => o with { IdevidHandle = Handle("idevid_handle", v) },
         }.ToFrozenDictionary();
 
     /// <summary>The options' names as flags, for the help text.</summary>
@@ -77,8 +84,8 @@ internal static class OptionsReader
 
     private static AgentOptions Checked(AgentOptions options)
     {
-        var signing = options.TpmSigningAlg.Length > 0 ? options.TpmSigningAlg : options.TpmEncryptionAlg == "ecc" ? "ecdsa" : "rsassa";
-        if (signing == "ecdsa" != (options.TpmEncryptionAlg == "ecc"))
+        var signing = options.TpmSigningAlg.Length > 0 ? options.TpmSigningAlg : options.IsEcc ? "ecdsa" : "rsassa";
+        if (signing == "ecdsa" != options.IsEcc)
             throw new OptionsException($"tpm_signing_alg '{signing}' does not go with tpm_encryption_alg '{options.TpmEncryptionAlg}'.", "rsassa and rsapss go with rsa, ecdsa with ecc");
         if (!Directory.Exists(options.KeylimeDir))
             throw new OptionsException($"keylime_dir '{options.KeylimeDir}' is no folder.", "make it, owned by who the agent runs as, mode 0700");
@@ -132,6 +139,18 @@ internal static class OptionsReader
         int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most
             ? number
             : throw new OptionsException($"{name}: '{value}' is no number from {least} to {most}.", "it is a whole number, without a unit");
+
+    private static uint Handle(string name, string value)
+    {
+        const uint first = 0x81000000;
+        const uint last = 0x81FFFFFF;
+        if (value.Length == 0)
+            return 0;
+        var hex = value.StartsWith("0x", StringComparison.OrdinalIgnoreCase) ? value[2..] : value;
+        return uint.TryParse(hex, NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out var handle) && handle is >= first and <= last
+            ? handle
+            : throw new OptionsException($"{name}: '{value}' is no persistent handle.", "0x81000000 to 0x81ffffff, in hex, is expected");
+    }
 
     private static bool YesNo(string name, string value) =>
         OneOf(name, value.ToLowerInvariant(), "true", "false") == "true";

@@ -11,10 +11,12 @@ if (args is [] or ["--help" or "-h" or "help", ..])
     Console.WriteLine($"""
         keylime-agent: proves, with this machine's TPM 2.0, what it runs.
 
-        usage: keylime-agent run|once [--config FILE] [--OPTION VALUE ...]
+        usage: keylime-agent run|once|doctor|identity [--config FILE] [--OPTION VALUE ...]
 
-          run    attests for ever, until SIGTERM
-          once   attests once: exit code 0 passed, 3 failed, 1 not done, 2 wrong use
+          run       attests for ever, until SIGTERM
+          once      attests once: exit code 0 passed, 3 failed, 1 not done, 2 wrong use
+          doctor    looks at everything that an attestation needs: exit code 0 all is well, 1 something is not
+          identity  prints who this machine is, for an operator's list
 
         options, as in agent.conf and as KEYLIME_AGENT_<OPTION>:
           {string.Join("\n  ", OptionsReader.Flags)}
@@ -34,12 +36,21 @@ using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
 try
 {
     var options = OptionsReader.Read(ParseFlags(args), Environment.GetEnvironmentVariable);
+    if (args[0] == "doctor")
+        return await new Doctor(options, () => TpmDevices.Open(options.Tpm), Console.Out, TimeProvider.System, new DoctorPaths()).RunAsync(stopping.Token) ? ok : error;
+    if (args[0] == "identity")
+    {
+        await IdentityCommand.RunAsync(options, () => TpmDevices.Open(options.Tpm), Console.Out, TimeProvider.System, stopping.Token);
+        return ok;
+    }
+
     var bootTime = BootTime.Read();
     using var ima = ImaLogFile.Open(options.ImaMlPath);
     var uefiLog = UefiLog.Read(options.MeasuredbootMlPath);
     Privileges.Drop(options.RunAs);
 
-    var loop = new AgentLoop(options, () => TpmDevices.Open(options.Tpm), ima, uefiLog, bootTime, TimeProvider.System);
+    using var heart = new Heartbeat(Environment.GetEnvironmentVariable, TimeProvider.System);
+    var loop = new AgentLoop(options, () => TpmDevices.Open(options.Tpm), ima, uefiLog, bootTime, TimeProvider.System) { Resting = heart.Expect };
     return await loop.RunAsync(once: args[0] == "once", stopping.Token);
 }
 catch (OperationCanceledException) when (stopping.IsCancellationRequested)
@@ -80,8 +91,8 @@ static int Fail(string message, string hint, int code)
 
 static List<(string Name, string Value)> ParseFlags(string[] args)
 {
-    if (args[0] is not ("run" or "once"))
-        throw new OptionsException($"'{args[0]}' is neither run nor once.", "keylime-agent --help");
+    if (args[0] is not ("run" or "once" or "doctor" or "identity"))
+        throw new OptionsException($"'{args[0]}' is none of run, once, doctor and identity.", "keylime-agent --help");
 
     var flags = new List<(string, string)>();
     for (var i = 1; i < args.Length; i++)

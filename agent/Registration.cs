@@ -17,6 +17,13 @@ internal sealed class Registration(ServiceClient registrar, AgentOptions options
     public async Task RegisterAsync(AgentId id, TpmClient tpm, MachineKeys keys, CancellationToken cancel)
     {
         var version = await ChooseVersionAsync(cancel);
+        DeviceClaim? device = null;
+        if (options.EnableIakIdevid)
+        {
+            await keys.ReleaseEndorsementKeyAsync(cancel);
+            device = await DeviceKeys.ClaimAsync(tpm, options, keys.AttestationKey, id, version, cancel);
+        }
+
         var ek = await keys.GetEndorsementKeyAsync(cancel);
         var path = $"v{version}/agents/{id}";
         var request = new RegisterRequest
@@ -27,6 +34,12 @@ internal sealed class Registration(ServiceClient registrar, AgentOptions options
             Ip = options.ContactIp,
             Port = JsonSerializer.SerializeToElement(options.ContactPort, PortJson.Default.Int32),
             MtlsCert = "disabled",
+            IakTpm = device?.Iak,
+            IakCert = device?.IakCertificate,
+            IdevidTpm = device?.IDevId,
+            IdevidCert = device?.IDevIdCertificate,
+            IakAttest = device?.Message,
+            IakSign = device?.Signature,
         };
         var answer = await registrar.SendAsync(
             HttpMethod.Post, path, ServiceClient.Json(request, UpstreamJson.Default.RegisterRequest, jsonApi: false), null, IsOk, cancel);

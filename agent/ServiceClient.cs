@@ -56,7 +56,11 @@ internal sealed class ServiceClient : IDisposable
     public void Dispose() => _http.Dispose();
 
     /// <summary>An answer: its status, its text if it was not too long, where it points to.</summary>
-    public sealed record Answer(HttpStatusCode Status, byte[]? Body, Uri? Location);
+    public sealed record Answer(HttpStatusCode Status, byte[]? Body, Uri? Location)
+    {
+        /// <summary>When the service says it is.</summary>
+        public DateTimeOffset? Date { get; init; }
+    }
 
     /// <summary>Sends a request, and gives an answer of the status wanted.</summary>
     /// <exception cref="ServiceRefusedException">Any other status.</exception>
@@ -76,7 +80,7 @@ internal sealed class ServiceClient : IDisposable
             using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
             var body = await ReadBodyAsync(response, cancel);
             return wanted(response.StatusCode)
-                ? new Answer(response.StatusCode, body, response.Headers.Location)
+                ? new Answer(response.StatusCode, body, response.Headers.Location) { Date = response.Headers.Date }
                 : throw new ServiceRefusedException(what, response.StatusCode, RetryAfter(response), Detail(body));
         }
         catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)

@@ -26,6 +26,11 @@ public static class FindingCodes
     public const string EndorsementKeyUnsupported = "ek.unsupported";
     public const string EndorsementCertificateMalformed = "ek.certificate_malformed";
     public const string EndorsementCertificateMismatch = "ek.certificate_mismatch";
+    public const string EndorsementCertificateProfile = "ek.certificate_profile";
+    public const string EndorsementUntrusted = "ek.untrusted";
+    public const string DeviceIdentityMalformed = "device_identity.malformed";
+    public const string DeviceIdentityUntrusted = "device_identity.untrusted";
+    public const string DeviceIdentityUnproven = "device_identity.unproven";
 
     public const string QuoteSignatureMalformed = "quote.signature_malformed";
     public const string QuoteSchemeMismatch = "quote.scheme_mismatch";

@@ -5,8 +5,6 @@ namespace Keylime.Tenant;
 /// <summary>The command line: which commands there are, and how a failure is told.</summary>
 internal static class Cli
 {
-    private static readonly Option<bool> Json = new("--json") { Description = "Write JSON, one document.", Recursive = true };
-
     public static async Task<int> RunAsync(IReadOnlyList<string> args, Surroundings surroundings, CancellationToken cancel)
     {
         var parsed = Build(surroundings).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
@@ -37,11 +35,19 @@ internal static class Cli
 
     private static RootCommand Build(Surroundings surroundings)
     {
-        var root = new RootCommand("Attests machines by their TPMs: what an operator does.") { Json };
-        root.Subcommands.Add(LoginCommand.Create(surroundings, Json));
-        root.Subcommands.Add(NodeCommands.Create(surroundings, Json));
-        root.Subcommands.Add(PolicyCommands.Create(surroundings, Json));
-        root.Subcommands.Add(WatchCommand.Create(surroundings, Json));
+        var root = new RootCommand("Attests machines by their TPMs: what an operator does.");
+        var formats = new Formats(root);
+        root.Subcommands.Add(LoginCommand.Create(surroundings, formats));
+        root.Subcommands.Add(NodeCommands.Create(surroundings, formats));
+        root.Subcommands.Add(PolicyCommands.Create(surroundings, formats));
+        root.Subcommands.Add(WatchCommand.Create(surroundings, formats));
+        root.Subcommands.Add(EventCommands.Create(surroundings, formats));
+        root.Subcommands.Add(TrustCommands.Create(surroundings, formats));
+        root.Subcommands.Add(EndorsementKeyCommands.Create(surroundings, formats));
+        root.Subcommands.Add(RuleCommands.Create(surroundings, formats));
+        root.Subcommands.Add(TokenCommands.Create(surroundings, formats));
+        root.Subcommands.Add(DoctorCommand.Create(surroundings));
+        root.Subcommands.Add(CompletionCommand.Create(surroundings));
         return root;
     }
 }

@@ -6,7 +6,7 @@ namespace Keylime.Tenant;
 /// <summary><c>keylime login</c>.</summary>
 internal static class LoginCommand
 {
-    public static Command Create(Surroundings surroundings, Option<bool> json)
+    public static Command Create(Surroundings surroundings, Formats formats)
     {
         var url = new Option<string>("--url") { Description = "The service, https://HOST:PORT.", Required = true };
         var ca = new Option<string>("--ca") { Description = "The CA of its certificate, a file in PEM: ca.pem of its data directory.", Required = true };
@@ -22,7 +22,7 @@ internal static class LoginCommand
             var health = await api.GetAsync("/health", ApiJson.Default.Health, cancel);
             await api.GetAsync("/v1/nodes?limit=1", ApiJson.Default.NodeList, cancel); // whether the token opens it
             login.Save(surroundings);
-            if (parsed.GetValue(json))
+            if (formats.IsJson(parsed))
                 Output.WriteJson(surroundings, health, ApiJson.Default.Health);
             else
                 surroundings.Out.WriteLine($"Logged in to {login.Url} ({PlainText.From(health.Version)}); kept in {Login.PathIn(surroundings)}.");

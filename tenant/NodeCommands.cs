@@ -9,43 +9,104 @@ namespace Keylime.Tenant;
 /// <summary><c>keylime node …</c>.</summary>
 internal static class NodeCommands
 {
-    public static Command Create(Surroundings surroundings, Option<bool> json) => new("node", "Machines under watch.")
+    public static Command Create(Surroundings surroundings, Formats formats) => new("node", "Machines under watch.")
     {
-        Enrol(surroundings, json),
-        List(surroundings, json),
-        Show(surroundings, json),
-        Retire(surroundings, json),
-        Verdicts(surroundings, json),
-        Events(surroundings, json),
+        Enrol(surroundings, formats),
+        Approve(surroundings, formats),
+        List(surroundings, formats),
+        Show(surroundings, formats),
+        Change(surroundings, formats, "retire", "Take nodes out. Their history stays."),
+        Change(surroundings, formats, "reactivate", "Take retired nodes back, with the keys and policies that they had."),
+        Forget(surroundings),
+        Verdicts(surroundings, formats, "history", "A node's verdicts, newest first."),
+        Verdicts(surroundings, formats, "verdicts", "The same as history."),
+        Events(surroundings, formats),
     };
 
-    private static Command Enrol(Surroundings surroundings, Option<bool> json)
+    private static Command Enrol(Surroundings surroundings, Formats formats)
     {
-        var id = Id();
+        string[] columns = ["id", "policy", "interval", "ak-name"];
+        var (id, file) = (OptionalId(), Bulk.From(columns));
         var policy = new Option<string?>("--policy") { Description = "The runtime policy that judges what it runs." };
         var pcrs = new Option<string[]>("--pcr") { Description = "INDEX=HEX: an allowed value of a PCR; may be repeated, also for one PCR.", DefaultValueFactory = _ => [] };
         var interval = new Option<int?>("--interval") { Description = "Seconds from one attestation to the next." };
         var name = new Option<string?>("--ak-name") { Description = "The attestation key's name in hex, where it is known: another one is refused." };
-        var command = new Command("enrol", "Admit a registered agent, and pin its attestation key.") { id, policy, pcrs, interval, name };
-        command.SetAction(async (parsed, cancel) =>
+        var command = new Command("enrol", "Admit registered agents, and pin their attestation keys.") { id, file, policy, pcrs, interval, name };
+        command.SetAction((parsed, cancel) => Bulk.RunAsync(surroundings, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
         {
             var node = new EnrolNode
             {
-                RuntimePolicy = parsed.GetValue(policy),
+                RuntimePolicy = row.GetValueOrDefault("policy") ?? parsed.GetValue(policy),
                 Pcrs = ReadPcrs(parsed.GetValue(pcrs)!),
-                IntervalSeconds = parsed.GetValue(interval),
-                AttestationKeyName = parsed.GetValue(name),
+                IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? ReadNumber(seconds) : parsed.GetValue(interval),
+                AttestationKeyName = row.GetValueOrDefault("ak-name") ?? parsed.GetValue(name),
             };
-            var path = PathOf(parsed.GetValue(id)!);
             using var api = new ServiceApi(Login.Load(surroundings));
             using var content = JsonContent.Create(node, ApiJson.Default.EnrolNode);
-            await WriteAsync(surroundings, parsed.GetValue(json), await api.SendAsync(HttpMethod.Put, path, content, ApiJson.Default.NodeDetails, cancel));
+            Write(surroundings, formats, parsed, await api.SendAsync(HttpMethod.Put, PathOf(row["id"]), content, ApiJson.Default.NodeDetails, cancel), parsed.GetValue(file) is not null);
+        }, cancel));
+        return command;
+    }
+
+    private static Command Approve(Surroundings surroundings, Formats formats)
+    {
+        string[] columns = ["id", "ak-name", "policy", "interval"];
+        var (id, file) = (OptionalId(), Bulk.From(columns));
+        var name = new Option<string?>("--ak-name") { Description = "The name of the key that is approved, in hex; the one that waits now if left out." };
+        var policy = new Option<string?>("--policy") { Description = "Of a waiting node: its runtime policy." };
+        var interval = new Option<int?>("--interval") { Description = "Of a waiting node: seconds from one attestation to the next." };
+        var command = new Command("approve", "Admit waiting nodes, or the new keys of known ones.") { id, file, name, policy, interval };
+        command.SetAction((parsed, cancel) => Bulk.RunAsync(surroundings, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
+        {
+            using var api = new ServiceApi(Login.Load(surroundings));
+            if ((row.GetValueOrDefault("ak-name") ?? parsed.GetValue(name)) is not { } key)
+            {
+                var now = await api.GetAsync(PathOf(row["id"]), ApiJson.Default.NodeDetails, cancel);
+                key = now.ProposedKeyName ?? now.AttestationKeyName;
+            }
+
+            var approval = new ApproveNode
+            {
+                AttestationKeyName = key,
+                Node = new EnrolNode
+                {
+                    RuntimePolicy = row.GetValueOrDefault("policy") ?? parsed.GetValue(policy),
+                    IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? ReadNumber(seconds) : parsed.GetValue(interval),
+                },
+            };
+            using var content = JsonContent.Create(approval, ApiJson.Default.ApproveNode);
+            Write(surroundings, formats, parsed, await api.SendAsync(HttpMethod.Post, PathOf(row["id"]) + "/approve", content, ApiJson.Default.NodeDetails, cancel), parsed.GetValue(file) is not null);
+        }, cancel));
+        return command;
+    }
+
+    private static Command Change(Surroundings surroundings, Formats formats, string verb, string description)
+    {
+        string[] columns = ["id"];
+        var (id, file) = (OptionalId(), Bulk.From(columns));
+        var command = new Command(verb, description) { id, file };
+        command.SetAction((parsed, cancel) => Bulk.RunAsync(surroundings, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
+        {
+            using var api = new ServiceApi(Login.Load(surroundings));
+            Write(surroundings, formats, parsed, await api.SendAsync(HttpMethod.Post, $"{PathOf(row["id"])}/{verb}", null, ApiJson.Default.NodeDetails, cancel), parsed.GetValue(file) is not null);
+        }, cancel));
+        return command;
+    }
+
+    private static Command Forget(Surroundings surroundings)
+    {
+        var id = Id();
+        var command = new Command("forget", "Forget a registration: another TPM may claim the id. A node that was enrolled keeps its key.") { id };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            using var api = new ServiceApi(Login.Load(surroundings));
+            await api.SendAsync(HttpMethod.Delete, PathOf(parsed.GetValue(id)!).Replace("/v1/nodes/", "/v2.6/agents/", StringComparison.Ordinal), null, cancel);
             return Exits.Ok;
         });
         return command;
     }
 
-    private static Command List(Surroundings surroundings, Option<bool> json)
+    private static Command List(Surroundings surroundings, Formats formats)
     {
         var state = new Option<string?>("--state") { Description = "Only nodes of this state: pending, trusted, late, silent, failed or retired." };
         state.AcceptOnlyFromAmong("pending", "trusted", "late", "silent", "failed", "retired");
@@ -54,8 +115,14 @@ internal static class NodeCommands
         {
             using var api = new ServiceApi(Login.Load(surroundings));
             var nodes = await api.NodesAsync(parsed.GetValue(state), cancel);
-            if (parsed.GetValue(json))
-                Output.WriteJson(surroundings, nodes, ApiJson.Default.NodeList);
+            if (formats.IsJson(parsed) || formats.IsCsv(parsed))
+            {
+                Output.WriteList(surroundings, formats, parsed, nodes, ApiJson.Default.NodeList, ["node", "state", "identity", "boot", "runtime", "policy", "attested", "last", "next", "why"], nodes.Nodes.Select(static n => (string?[])
+                [
+                    n.Id.ToString(), n.State.ToString().ToLowerInvariant(), n.Coverage.Identity, n.Coverage.Boot, n.Coverage.Runtime, n.RuntimePolicy,
+                    n.Attestations.ToString(CultureInfo.InvariantCulture), Output.Time(n.LastVerdictAt), Output.Time(n.NextExpectedAt), n.Reason,
+                ]));
+            }
             else
                 Output.Console(surroundings).Write(Output.Nodes(nodes.Nodes, surroundings.Clock.GetUtcNow()));
             return Exits.Ok;
@@ -63,45 +130,35 @@ internal static class NodeCommands
         return command;
     }
 
-    private static Command Show(Surroundings surroundings, Option<bool> json)
+    private static Command Show(Surroundings surroundings, Formats formats)
     {
         var id = Id();
         var command = new Command("show", "One node, with its last verdict.") { id };
         command.SetAction(async (parsed, cancel) =>
         {
             using var api = new ServiceApi(Login.Load(surroundings));
-            await WriteAsync(surroundings, parsed.GetValue(json), await api.GetAsync(PathOf(parsed.GetValue(id)!), ApiJson.Default.NodeDetails, cancel));
+            Write(surroundings, formats, parsed, await api.GetAsync(PathOf(parsed.GetValue(id)!), ApiJson.Default.NodeDetails, cancel), brief: false);
             return Exits.Ok;
         });
         return command;
     }
 
-    private static Command Retire(Surroundings surroundings, Option<bool> json)
-    {
-        var id = Id();
-        var command = new Command("retire", "Take a node out. Its history stays.") { id };
-        command.SetAction(async (parsed, cancel) =>
-        {
-            using var api = new ServiceApi(Login.Load(surroundings));
-            var node = await api.SendAsync(HttpMethod.Post, PathOf(parsed.GetValue(id)!) + "/retire", null, ApiJson.Default.NodeDetails, cancel);
-            await WriteAsync(surroundings, parsed.GetValue(json), node);
-            return Exits.Ok;
-        });
-        return command;
-    }
-
-    private static Command Verdicts(Surroundings surroundings, Option<bool> json)
+    private static Command Verdicts(Surroundings surroundings, Formats formats, string verb, string description)
     {
         var (id, limit) = (Id(), Limit());
-        var command = new Command("verdicts", "A node's verdicts, newest first.") { id, limit };
+        var command = new Command(verb, description) { id, limit };
         command.SetAction(async (parsed, cancel) =>
         {
             using var api = new ServiceApi(Login.Load(surroundings));
             var list = await api.GetAsync(
                 string.Create(CultureInfo.InvariantCulture, $"{PathOf(parsed.GetValue(id)!)}/verdicts?limit={parsed.GetValue(limit)}"), ApiJson.Default.VerdictList, cancel);
-            if (parsed.GetValue(json))
+            if (formats.IsJson(parsed) || formats.IsCsv(parsed))
             {
-                Output.WriteJson(surroundings, list, ApiJson.Default.VerdictList);
+                Output.WriteList(surroundings, formats, parsed, list, ApiJson.Default.VerdictList, ["at", "attestation", "evaluation", "identity", "boot", "runtime", "finding", "path", "detail"],
+                    list.Verdicts.SelectMany(static v => v.Findings.DefaultIfEmpty(new FindingMessage("", "")).Select(f => (string?[])
+                    [
+                        Output.Time(v.At), v.Attestation.ToString(CultureInfo.InvariantCulture), v.Evaluation, v.Coverage.Identity, v.Coverage.Boot, v.Coverage.Runtime, f.Code, f.Path, f.Detail,
+                    ])));
                 return Exits.Ok;
             }
 
@@ -116,37 +173,36 @@ internal static class NodeCommands
         return command;
     }
 
-    private static Command Events(Surroundings surroundings, Option<bool> json)
+    private static Command Events(Surroundings surroundings, Formats formats)
     {
-        var (id, limit) = (Id(), Limit());
-        var command = new Command("events", "What happened to a node, newest first.") { id, limit };
+        var id = Id();
+        var (types, since, until, limit) = EventCommands.Filters();
+        var command = new Command("events", "What happened to a node, newest first.") { id, types, since, until, limit };
         command.SetAction(async (parsed, cancel) =>
         {
             using var api = new ServiceApi(Login.Load(surroundings));
-            var list = await api.GetAsync(
-                string.Create(CultureInfo.InvariantCulture, $"{PathOf(parsed.GetValue(id)!)}/events?limit={parsed.GetValue(limit)}"), ApiJson.Default.EventList, cancel);
-            if (parsed.GetValue(json))
-            {
-                Output.WriteJson(surroundings, list, ApiJson.Default.EventList);
-                return Exits.Ok;
-            }
-
-            foreach (var e in list.Events)
-                surroundings.Out.WriteLine($"{Output.Time(e.At)}  {PlainText.From(e.Type)}  {PlainText.From(e.Detail)}");
+            var list = await EventCommands.ReadAsync(api, PathOf(parsed.GetValue(id)!) + "/events", EventCommands.QueryOf(parsed, types, since, until), parsed.GetValue(limit), cancel);
+            EventCommands.Write(surroundings, formats, parsed, list);
             return Exits.Ok;
         });
         return command;
     }
 
-    private static Task WriteAsync(Surroundings surroundings, bool json, NodeDetails details)
+    private static void Write(Surroundings surroundings, Formats formats, ParseResult parsed, NodeDetails details, bool brief)
     {
-        if (json)
+        if (formats.IsJson(parsed))
         {
             Output.WriteJson(surroundings, details, ApiJson.Default.NodeDetails);
-            return Task.CompletedTask;
+            return;
         }
 
         var node = details.Node;
+        if (brief)
+        {
+            surroundings.Out.WriteLine($"{node.Id}: {node.State.ToString().ToLowerInvariant()}");
+            return;
+        }
+
         Output.WriteFields(surroundings,
             ("node", node.Id.ToString()),
             ("state", node.State.ToString().ToLowerInvariant()),
@@ -160,12 +216,12 @@ internal static class NodeCommands
             ("last pass", Output.Time(details.LastPassAt)),
             ("next expected", Output.Time(node.NextExpectedAt)),
             ("attestation key", $"{details.AttestationKeyType} {details.AttestationKeyName}"),
+            ("key to approve", details.ProposedKeyName),
             ("endorsement key", details.EndorsementKeyHash));
         foreach (var (pcr, values) in details.Pcrs)
             Output.WriteFields(surroundings, ($"PCR {pcr}", string.Join(", ", values)));
         if (details.LastVerdict is { } verdict)
             WriteFindings(surroundings, verdict);
-        return Task.CompletedTask;
     }
 
     private static void WriteFindings(Surroundings surroundings, VerdictMessage verdict)
@@ -199,6 +255,13 @@ internal static class NodeCommands
     private static string PathOf(string id) => AgentId.TryParse(id, null, out var agent)
         ? $"/v1/nodes/{agent}"
         : throw new CliException(Exits.Usage, $"'{PlainText.From(id)}' is no node's id", "1 to 80 of A-Z a-z 0-9 _ . - are expected");
+
+    private static int ReadNumber(string text) => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+        ? number
+        : throw new CliException(Exits.Usage, $"interval: '{PlainText.From(text)}' is no number of seconds", "for example 60");
+
+    private static Argument<string?> OptionalId() =>
+        new("ID") { Description = "The node's id: that of its agent. Without it --from names many.", Arity = ArgumentArity.ZeroOrOne, DefaultValueFactory = static _ => null };
 
     private static Argument<string> Id() => new("ID") { Description = "The node's id: that of its agent." };
 

@@ -1,3 +1,4 @@
+using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
@@ -13,6 +14,31 @@ internal static class Output
 
     public static void WriteJson<T>(Surroundings surroundings, T value, JsonTypeInfo<T> type) =>
         surroundings.Out.WriteLine(JsonSerializer.Serialize(value, type));
+
+    /// <summary>A list: as the message itself in JSON, as lines of CSV, or as a table.</summary>
+    public static void WriteList<T>(
+        Surroundings surroundings, Formats formats, ParseResult parsed, T message, JsonTypeInfo<T> type, IReadOnlyList<string> columns, IEnumerable<string?[]> rows)
+    {
+        if (formats.IsJson(parsed))
+        {
+            WriteJson(surroundings, message, type);
+        }
+        else if (formats.IsCsv(parsed))
+        {
+            surroundings.Out.WriteLine(string.Join(',', columns));
+            foreach (var row in rows)
+                surroundings.Out.WriteLine(Csv.Line(row));
+        }
+        else
+        {
+            var table = new Table { Border = TableBorder.Simple };
+            foreach (var column in columns)
+                table.AddColumn(column);
+            foreach (var row in rows)
+                table.AddRow([.. row.Select(Cell)]);
+            Console(surroundings).Write(table);
+        }
+    }
 
     /// <summary>A console on the output: with colours where a person looks, plain and wide for a pipe.</summary>
     public static IAnsiConsole Console(Surroundings surroundings)

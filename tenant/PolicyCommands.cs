@@ -2,23 +2,22 @@ using System.CommandLine;
 using System.Net.Http.Headers;
 using System.Text;
 using Keylime.Protocol;
-using Spectre.Console;
 
 namespace Keylime.Tenant;
 
 /// <summary><c>keylime policy …</c>.</summary>
 internal static class PolicyCommands
 {
-    public static Command Create(Surroundings surroundings, Option<bool> json) => new("policy", "Runtime policies: what nodes may run.")
+    public static Command Create(Surroundings surroundings, Formats formats) => new("policy", "Runtime policies: what nodes may run.")
     {
-        Put(surroundings, json),
+        Put(surroundings, formats),
         Get(surroundings),
-        List(surroundings, json),
+        List(surroundings, formats),
         Delete(surroundings),
         Make(surroundings),
     };
 
-    private static Command Put(Surroundings surroundings, Option<bool> json)
+    private static Command Put(Surroundings surroundings, Formats formats)
     {
         var (name, file) = (Name(), new Argument<string>("FILE") { Description = "Keylime's JSON; - reads the standard input." });
         var command = new Command("put", "Store a policy, or replace it.") { name, file };
@@ -29,7 +28,7 @@ internal static class PolicyCommands
             content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
             using var api = new ServiceApi(Login.Load(surroundings));
             var policy = await api.SendAsync(HttpMethod.Put, path, content, ApiJson.Default.PolicySummary, cancel);
-            if (parsed.GetValue(json))
+            if (formats.IsJson(parsed))
                 Output.WriteJson(surroundings, policy, ApiJson.Default.PolicySummary);
             else
                 surroundings.Out.WriteLine($"{PlainText.From(policy.Name)}: {policy.Paths} paths, {policy.Excludes} excludes, digest {PlainText.From(policy.Digest)}");
@@ -54,24 +53,15 @@ internal static class PolicyCommands
         return command;
     }
 
-    private static Command List(Surroundings surroundings, Option<bool> json)
+    private static Command List(Surroundings surroundings, Formats formats)
     {
         var command = new Command("list", "All policies.");
         command.SetAction(async (parsed, cancel) =>
         {
             using var api = new ServiceApi(Login.Load(surroundings));
             var policies = await api.PoliciesAsync(cancel);
-            if (parsed.GetValue(json))
-            {
-                Output.WriteJson(surroundings, policies, ApiJson.Default.PolicyList);
-                return Exits.Ok;
-            }
-
-            var table = new Table { Border = TableBorder.Simple };
-            table.AddColumns("policy", "paths", "excludes", "bytes", "updated", "digest");
-            foreach (var p in policies.Policies)
-                table.AddRow(Output.Cell(p.Name), Output.Cell($"{p.Paths}"), Output.Cell($"{p.Excludes}"), Output.Cell($"{p.Size}"), Output.Cell(Output.Time(p.UpdatedAt)), Output.Cell(p.Digest));
-            Output.Console(surroundings).Write(table);
+            Output.WriteList(surroundings, formats, parsed, policies, ApiJson.Default.PolicyList, ["policy", "paths", "excludes", "bytes", "updated", "digest"], policies.Policies.Select(static p => (string?[])
+                [p.Name, $"{p.Paths}", $"{p.Excludes}", $"{p.Size}", Output.Time(p.UpdatedAt), p.Digest]));
             return Exits.Ok;
         });
         return command;

@@ -53,6 +53,9 @@ internal sealed class ServiceApi : IDisposable
         _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", login.Token);
     }
 
+    /// <summary>When the service said that it is, with its last answer.</summary>
+    public DateTimeOffset? LastDate { get; private set; }
+
     public Task<T> GetAsync<T>(string path, JsonTypeInfo<T> type, CancellationToken cancel) => SendAsync(HttpMethod.Get, path, null, type, cancel);
 
     public async Task<T> SendAsync<T>(HttpMethod method, string path, HttpContent? content, JsonTypeInfo<T> type, CancellationToken cancel)
@@ -78,6 +81,7 @@ internal sealed class ServiceApi : IDisposable
             using var request = new HttpRequestMessage(method, path) { Content = content };
             using var response = await _http.SendAsync(request, cancel);
             var body = await response.Content.ReadAsByteArrayAsync(cancel);
+            LastDate = response.Headers.Date;
             return response.IsSuccessStatusCode ? body : throw Refused(response, body);
         }
         catch (HttpRequestException e) when (e.InnerException is System.Security.Authentication.AuthenticationException)
@@ -98,31 +102,27 @@ internal sealed class ServiceApi : IDisposable
     /// <summary>All nodes of all pages.</summary>
     public async Task<NodeList> NodesAsync(string? state, CancellationToken cancel)
     {
-        var nodes = new List<NodeSummary>();
-        string? after = null;
-        do
-        {
-            var page = await GetAsync(
-                $"/v1/nodes?limit={PageSize}{Query("state", state)}{Query("after", after)}", ApiJson.Default.NodeList, cancel);
-            nodes.AddRange(page.Nodes);
-            after = page.Next;
-        }
-        while (after is not null);
+        var nodes = await AllAsync("/v1/nodes", Query("state", state), ApiJson.Default.NodeList, static p => p.Nodes, static p => p.Next, cancel);
         return new NodeList([.. nodes.OrderBy(n => n.Id.ToString(), StringComparer.Ordinal)]);
     }
 
-    public async Task<PolicyList> PoliciesAsync(CancellationToken cancel)
+    public async Task<PolicyList> PoliciesAsync(CancellationToken cancel) =>
+        new(await AllAsync("/v1/policies", "", ApiJson.Default.PolicyList, static p => p.Policies, static p => p.Next, cancel));
+
+    /// <summary>The items of all pages.</summary>
+    public async Task<IReadOnlyList<TItem>> AllAsync<TPage, TItem>(
+        string path, string query, JsonTypeInfo<TPage> type, Func<TPage, IReadOnlyList<TItem>> items, Func<TPage, string?> next, CancellationToken cancel)
     {
-        var policies = new List<PolicySummary>();
+        var all = new List<TItem>();
         string? after = null;
         do
         {
-            var page = await GetAsync($"/v1/policies?limit={PageSize}{Query("after", after)}", ApiJson.Default.PolicyList, cancel);
-            policies.AddRange(page.Policies);
-            after = page.Next;
+            var page = await GetAsync($"{path}?limit={PageSize}{query}{Query("after", after)}", type, cancel);
+            all.AddRange(items(page));
+            after = next(page);
         }
         while (after is not null);
-        return new PolicyList(policies);
+        return all;
     }
 
     public void Dispose() => _http.Dispose();

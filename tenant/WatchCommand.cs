@@ -8,7 +8,7 @@ namespace Keylime.Tenant;
 /// <summary><c>keylime watch</c>: the fleet, live.</summary>
 internal static class WatchCommand
 {
-    public static Command Create(Surroundings surroundings, Option<bool> json)
+    public static Command Create(Surroundings surroundings, Formats formats)
     {
         var interval = new Option<int>("--interval") { Description = "Seconds from one look to the next.", DefaultValueFactory = _ => 2 };
         var once = new Option<bool>("--once") { Description = "Look once." };
@@ -19,7 +19,7 @@ internal static class WatchCommand
                 throw new CliException(Exits.Usage, $"--interval {parsed.GetValue(interval)}: 1 to 3600 is expected", "for example --interval 5");
             using var api = new ServiceApi(Login.Load(surroundings));
             var pause = TimeSpan.FromSeconds(parsed.GetValue(interval));
-            if (parsed.GetValue(json))
+            if (formats.IsJson(parsed))
                 await WriteJsonAsync(surroundings, api, parsed.GetValue(once), pause, cancel);
             else if (surroundings.Interactive && !parsed.GetValue(once))
                 await ShowLiveAsync(surroundings, api, pause, cancel);

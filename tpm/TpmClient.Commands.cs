@@ -175,7 +175,7 @@ public sealed partial class TpmClient
         ArgumentNullException.ThrowIfNull(endorsementKey);
         var (handle, name) = await WithEndorsementPolicyAsync(
             endorsementKey,
-            policy => ExecuteAsync<Load, (uint, byte[])>(new Load(endorsementKey.Handle, @private, @public), cancel, policy),
+            policy => ExecuteAsync<Load, (uint, byte[])>(new Load(endorsementKey.Handle, @private, @public.Encode()), cancel, policy),
             cancel).ConfigureAwait(false);
         return new LoadedKey(handle, @public, name);
     }
@@ -190,26 +190,26 @@ public sealed partial class TpmClient
         await ExecuteAsync<FlushContext, None>(new FlushContext(handle), cancel).ConfigureAwait(false);
 
     public ValueTask<uint> StartPolicySessionAsync(TpmAlgorithm hash, CancellationToken cancel) =>
-        ExecuteAsync<StartPolicySession, uint>(new StartPolicySession(hash, RandomNumberGenerator.GetBytes(hash.DigestSize())), cancel);
+        ExecuteAsync<StartPolicySession, uint>(new StartPolicySession(hash, RandomNumberGenerator.GetBytes(hash.DigestSize()), Trial: false), cancel);
 
     /// <summary>TPM2_PolicySecret with the empty password of <paramref name="authority"/>.</summary>
     public async ValueTask PolicySecretAsync(uint authority, uint session, CancellationToken cancel) =>
         await ExecuteAsync<PolicySecret, None>(new PolicySecret(authority, session), cancel, TpmAuthorization.Password).ConfigureAwait(false);
 
-    /// <summary>Opens a credential that was made for this endorsement key and this attestation key.</summary>
+    /// <summary>Opens a credential that was made for this endorsement key and this attestation key. The secret is hidden on its way from the TPM.</summary>
     /// <returns>The secret.</returns>
-    public ValueTask<byte[]> ActivateCredentialAsync(
+    public async ValueTask<byte[]> ActivateCredentialAsync(
         LoadedKey attestationKey, LoadedKey endorsementKey, CredentialBlob credential, CancellationToken cancel)
     {
         ArgumentNullException.ThrowIfNull(attestationKey);
         ArgumentNullException.ThrowIfNull(endorsementKey);
-        return WithEndorsementPolicyAsync(
+        return await WithSaltedSessionAsync(endorsementKey, session => WithEndorsementPolicyAsync(
             endorsementKey,
-            policy => ExecuteAsync<ActivateCredential, byte[]>(
+            policy => ExecuteHiddenAsync<ActivateCredential, byte[]>(
                 new ActivateCredential(attestationKey.Handle, endorsementKey.Handle, credential),
-                cancel,
+                [attestationKey.Name, endorsementKey.Name], session, hideRequest: false, hideResponse: true, cancel,
                 TpmAuthorization.Password, policy),
-            cancel);
+            cancel), cancel).ConfigureAwait(false);
     }
 
     /// <summary>TPM2_Quote over the PCRs of one bank, with the key's own scheme.</summary>
@@ -241,10 +241,27 @@ public sealed partial class TpmClient
         throw new TpmDeviceException($"PCRs {selection.Pcrs} changed between reading and quoting, each of {MaxReadings} times.");
     }
 
-    // The policy of a low-range endorsement key: TPM2_PolicySecret(endorsement) (TCG EK Credential Profile, B.3, PolicyA).
+    private async ValueTask<T> WithSaltedSessionAsync<T>(LoadedKey saltKey, Func<TpmSession, ValueTask<T>> use, CancellationToken cancel)
+    {
+        var session = await StartSaltedSessionAsync(saltKey, cancel).ConfigureAwait(false);
+        try
+        {
+            return await use(session).ConfigureAwait(false);
+        }
+        finally
+        {
+            await FlushContextAsync(session.Handle, CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    // A high-range endorsement key takes its empty password. The policy of a low-range one: TPM2_PolicySecret(endorsement)
+    // (TCG EK Credential Profile 2.4, B.6.2, PolicyA).
     private async ValueTask<T> WithEndorsementPolicyAsync<T>(
         LoadedKey endorsementKey, Func<TpmAuthorization, ValueTask<T>> use, CancellationToken cancel)
     {
+        if (endorsementKey.Public.Attributes.HasFlag(ObjectAttributes.UserWithAuth))
+            return await use(TpmAuthorization.Password).ConfigureAwait(false);
+
         var session = await StartPolicySessionAsync(endorsementKey.Public.NameAlgorithm, cancel).ConfigureAwait(false);
         try
         {

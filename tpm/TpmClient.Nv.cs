@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Formats.Asn1;
 using Keylime.Tpm.Commands;
 
 namespace Keylime.Tpm;
@@ -45,24 +44,24 @@ public sealed partial class TpmClient
         return data;
     }
 
-    /// <summary>The certificate that the TPM's maker gave its endorsement key, as DER, without the padding behind it.</summary>
-    /// <param name="index"><see cref="KeyTemplates.RsaCertificateIndex"/> or <see cref="KeyTemplates.EccCertificateIndex"/>.</param>
-    /// <returns>Null where the TPM has none.</returns>
-    public async ValueTask<byte[]?> ReadEndorsementCertificateAsync(uint index, CancellationToken cancel)
+    /// <summary>The certificates in an NV index, without what is around them.</summary>
+    /// <returns>Empty where there is no such index, or nothing in it.</returns>
+    /// <exception cref="TpmFormatException">What is in it is cut off.</exception>
+    public async ValueTask<ImmutableArray<ReadOnlyMemory<byte>>> ReadCertificatesAsync(uint index, CancellationToken cancel)
     {
         try
         {
-            var data = await NvReadAsync(await NvReadPublicAsync(index, cancel).ConfigureAwait(false), cancel).ConfigureAwait(false);
-            return SplitDer(data, index).FirstOrDefault();
+            var area = await NvReadPublicAsync(index, cancel).ConfigureAwait(false);
+            return area.Written ? NvCertificates.Split(await NvReadAsync(area, cancel).ConfigureAwait(false)) : [];
         }
         catch (TpmRefusedException e) when (e.Code.Error is TpmError.Handle or TpmError.NvUninitialized)
         {
-            return null;
+            return [];
         }
     }
 
-    /// <summary>The certificates between the endorsement key's and its root, as far as the TPM has them, as DER.</summary>
-    public async ValueTask<ImmutableArray<byte[]>> ReadEndorsementChainAsync(CancellationToken cancel)
+    /// <summary>The certificates between the endorsement key's and its root, as far as the TPM has them; a certificate may go on in the next index.</summary>
+    public async ValueTask<ImmutableArray<ReadOnlyMemory<byte>>> ReadEndorsementChainAsync(CancellationToken cancel)
     {
         var all = new List<byte>();
         foreach (var index in await GetHandlesAsync(KeyTemplates.ChainFirstIndex, cancel).ConfigureAwait(false))
@@ -70,27 +69,12 @@ public sealed partial class TpmClient
             if (index is < KeyTemplates.ChainFirstIndex or > KeyTemplates.ChainLastIndex)
                 continue;
             var info = await NvReadPublicAsync(index, cancel).ConfigureAwait(false);
-            all.AddRange(await NvReadAsync(info, cancel).ConfigureAwait(false)); // a certificate may go on in the next index
+            if (info.Written)
+                all.AddRange(await NvReadAsync(info, cancel).ConfigureAwait(false));
             if (all.Count > MaxChain)
                 throw new TpmFormatException($"a certificate chain of more than {MaxChain} bytes", 0);
         }
 
-        return SplitDer(all.ToArray(), KeyTemplates.ChainFirstIndex);
-    }
-
-    /// <summary>Certificates one after the other, as an NV index holds them; it is often larger, and the rest is padding.</summary>
-    internal static ImmutableArray<byte[]> SplitDer(ReadOnlyMemory<byte> data, uint index)
-    {
-        const byte sequence = 0x30;
-        var certificates = ImmutableArray.CreateBuilder<byte[]>();
-        for (var rest = data; !rest.IsEmpty && rest.Span[0] == sequence;)
-        {
-            if (!AsnDecoder.TryReadEncodedValue(rest.Span, AsnEncodingRules.DER, out _, out _, out _, out var size))
-                throw new TpmFormatException($"NV index 0x{index:x8} has a certificate that is cut off or no DER,", data.Length - rest.Length);
-            certificates.Add(rest[..size].ToArray());
-            rest = rest[size..];
-        }
-
-        return certificates.ToImmutable();
+        return NvCertificates.Split(all.ToArray());
     }
 }

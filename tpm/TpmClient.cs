@@ -28,15 +28,22 @@ public sealed partial class TpmClient(ITpmDevice device, TimeProvider? time = nu
         where TCommand : ITpmCommand<TResponse>
     {
         var encoded = Encode<TCommand, TResponse>(command, authorizations);
+        var response = await SendAsync(TCommand.Name, encoded, cancel).ConfigureAwait(false);
+        return Decode<TCommand, TResponse>(response.Span, authorizations.Length);
+    }
+
+    // Sends, and sends again as long as the TPM asks for that.
+    private async ValueTask<ReadOnlyMemory<byte>> SendAsync(string name, ReadOnlyMemory<byte> encoded, CancellationToken cancel)
+    {
         var pause = FirstPause;
         for (var attempt = 0; ; attempt++)
         {
             var response = await device.SendAsync(encoded, cancel).ConfigureAwait(false);
             var code = ReadCode(response.Span);
             if (code.IsSuccess)
-                return Decode<TCommand, TResponse>(response.Span, authorizations.Length);
+                return response;
             if (!code.IsTransient || attempt == MaxRetries)
-                throw new TpmRefusedException(TCommand.Name, code);
+                throw new TpmRefusedException(name, code);
 
             await Task.Delay(pause, _time, cancel).ConfigureAwait(false);
             pause = pause * 2 < LongestPause ? pause * 2 : LongestPause;
@@ -60,14 +67,19 @@ public sealed partial class TpmClient(ITpmDevice device, TimeProvider? time = nu
 
         command.WriteParameters(writer);
 
+        return Frame(authorizations.IsEmpty ? NoSessions : Sessions, TCommand.Code, TCommand.Name, body.WrittenSpan);
+    }
+
+    private static ReadOnlyMemory<byte> Frame(ushort tag, uint code, string name, ReadOnlySpan<byte> body)
+    {
         var output = new ArrayBufferWriter<byte>();
         var header = new TpmWriter(output);
-        header.WriteUInt16(authorizations.IsEmpty ? NoSessions : Sessions);
-        header.WriteUInt32((uint)(ResponseFrame.HeaderSize + body.WrittenCount));
-        header.WriteUInt32(TCommand.Code);
-        header.WriteBytes(body.WrittenSpan);
+        header.WriteUInt16(tag);
+        header.WriteUInt32((uint)(ResponseFrame.HeaderSize + body.Length));
+        header.WriteUInt32(code);
+        header.WriteBytes(body);
         if (output.WrittenCount > ResponseFrame.MaxSize)
-            throw new ArgumentException($"{TCommand.Name} of {output.WrittenCount} bytes, {ResponseFrame.MaxSize} at most.", nameof(command));
+            throw new ArgumentException($"{name} of {output.WrittenCount} bytes, {ResponseFrame.MaxSize} at most.", nameof(body));
         return output.WrittenMemory;
     }
 
@@ -101,13 +113,16 @@ public sealed partial class TpmClient(ITpmDevice device, TimeProvider? time = nu
             return result;
 
         for (var i = 0; i < sessions; i++)
-        {
-            _ = reader.ReadSized(TpmAlgorithms.MaxDigestSize, "nonceTPM");
-            _ = reader.ReadUInt8(); // sessionAttributes
-            _ = reader.ReadSized(TpmAlgorithms.MaxDigestSize, "hmac"); // keyed with nothing, so there is nothing to check
-        }
+            SkipAuthorization(ref reader);
 
         reader.ExpectEnd();
         return result;
+    }
+
+    private static void SkipAuthorization(ref TpmReader reader)
+    {
+        _ = reader.ReadSized(TpmAlgorithms.MaxDigestSize, "nonceTPM");
+        _ = reader.ReadUInt8(); // sessionAttributes
+        _ = reader.ReadSized(TpmAlgorithms.MaxDigestSize, "hmac"); // keyed with nothing, so there is nothing to check
     }
 }

@@ -5,16 +5,22 @@ using static Keylime.Attestation.FindingCodes;
 
 namespace Keylime.Attestation;
 
-/// <summary>How well the TPM behind a key is known.</summary>
+/// <summary>How well the TPM behind a key is known. Each level but the last two is weaker than a certificate, and verdicts say so.</summary>
 public enum IdentityLevel
 {
     None,
 
-    /// <summary>The endorsement key is known, and no trusted maker vouches for it.</summary>
+    /// <summary>The endorsement key is known, and nobody vouches for it: any program can be such a TPM.</summary>
     EndorsementKey,
+
+    /// <summary>The endorsement key is on the operator's own list.</summary>
+    EndorsementList,
 
     /// <summary>A certificate for the endorsement key chains to a root that the operator trusts.</summary>
     EndorsementCertificate,
+
+    /// <summary>A certificate for the initial attestation key chains to a root that the operator trusts, and that key certified the attestation key.</summary>
+    InitialAttestationKey,
 }
 
 /// <summary>What came of looking at an endorsement key's certificate.</summary>
@@ -26,10 +32,12 @@ public abstract record EndorsementResult
 
     /// <param name="Leaf">The key's certificate, DER.</param>
     /// <param name="Root">The subject of the root it chains to.</param>
-    public sealed record Chained(byte[] Leaf, string Root) : EndorsementResult;
+    /// <param name="Issuer">The subject of who issued the key's certificate.</param>
+    public sealed record Chained(byte[] Leaf, string Root, string Issuer, TpmMaker Maker) : EndorsementResult;
 
     /// <param name="Why">Which issuer is missing, or what is wrong with the chain.</param>
-    public sealed record Unchained(byte[] Leaf, string Why) : EndorsementResult;
+    /// <param name="IssuerUrls">Where the missing issuer's certificate is said to be.</param>
+    public sealed record Unchained(byte[] Leaf, string Why, IReadOnlyList<Uri> IssuerUrls) : EndorsementResult;
 
     public sealed record NoCertificate : EndorsementResult;
 
@@ -42,8 +50,6 @@ public static class EndorsementKeys
     private const ObjectAttributes Required =
         ObjectAttributes.FixedTpm | ObjectAttributes.FixedParent | ObjectAttributes.SensitiveDataOrigin
         | ObjectAttributes.Restricted | ObjectAttributes.Decrypt;
-
-    private const int MaxCertificates = 16;
 
     /// <summary>The reason why a key cannot be an endorsement key, or <see langword="null"/>.</summary>
     public static Finding? Objection(PublicArea key)
@@ -80,9 +86,9 @@ public static class EndorsementKeys
     /// <summary>SHA-256 of the SubjectPublicKeyInfo: what an operator's list of endorsement keys holds.</summary>
     public static byte[] SpkiHash(PublicArea key) => SHA256.HashData(Spki(key));
 
-    /// <summary>Finds the certificate of this key in what an agent sent, and a trusted root above it.</summary>
+    /// <summary>Finds the certificate of this key in what an agent sent, checks it against the profile, and looks for a trusted root above it.</summary>
     /// <param name="ekcert">PEM of one certificate or of a chain in any order, base64 of DER, or empty.</param>
-    /// <param name="trusted">Roots, and intermediates that may complete a chain; a self-signed one is a root.</param>
+    /// <param name="trusted">Roots, and intermediates that may complete a chain; a self-issued one is a root.</param>
     public static EndorsementResult Check(
         PublicArea key, string? ekcert, IReadOnlyCollection<X509Certificate2> trusted, DateTimeOffset at)
     {
@@ -93,14 +99,20 @@ public static class EndorsementKeys
         var sent = new X509Certificate2Collection();
         try
         {
-            Read(ekcert, sent);
+            CertificateChain.Read(ekcert, sent);
             var spki = Spki(key);
             var leaf = sent.FirstOrDefault(c => c.PublicKey.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(spki));
-            return leaf is null
-                ? Reject(EndorsementCertificateMismatch, $"None of the {sent.Count} certificates sent is for the endorsement key sent.")
-                : Chain(leaf, sent, trusted, at);
+            if (leaf is null)
+                return Reject(EndorsementCertificateMismatch, $"None of the {sent.Count} certificates sent is for the endorsement key sent.");
+            if (EndorsementProfile.Objection(leaf, key, at) is { } objection)
+                return Reject(EndorsementCertificateProfile, $"The certificate is none of an endorsement key: {objection}.");
+
+            var chain = CertificateChain.Build(leaf, sent, trusted, at);
+            return chain.Root is { } root
+                ? new EndorsementResult.Chained(leaf.RawData, root, leaf.Issuer, EndorsementProfile.ReadMaker(leaf)!)
+                : new EndorsementResult.Unchained(leaf.RawData, chain.Why, chain.IssuerUrls);
         }
-        catch (Exception e) when (e is CryptographicException or FormatException)
+        catch (Exception e) when (e is CryptographicException or FormatException or TpmFormatException)
         {
             return Reject(EndorsementCertificateMalformed, $"The endorsement certificate cannot be read: {e.Message}");
         }
@@ -109,47 +121,6 @@ public static class EndorsementKeys
             foreach (var certificate in sent)
                 certificate.Dispose();
         }
-    }
-
-    private static EndorsementResult Chain(
-        X509Certificate2 leaf, X509Certificate2Collection sent, IReadOnlyCollection<X509Certificate2> trusted, DateTimeOffset at)
-    {
-        if (trusted.Count == 0)
-            return new EndorsementResult.Unchained(leaf.RawData, $"No root is trusted; the certificate's issuer is '{leaf.Issuer}'.");
-
-        using var chain = new X509Chain();
-        chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
-        chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
-        chain.ChainPolicy.DisableCertificateDownloads = true; // what an agent sends must not make the service call anywhere
-        chain.ChainPolicy.VerificationTime = at.UtcDateTime;
-        chain.ChainPolicy.VerificationTimeIgnored = false;
-        chain.ChainPolicy.ExtraStore.AddRange(sent);
-        foreach (var certificate in trusted)
-        {
-            if (certificate.SubjectName.RawData.AsSpan().SequenceEqual(certificate.IssuerName.RawData))
-                chain.ChainPolicy.CustomTrustStore.Add(certificate);
-            else
-                chain.ChainPolicy.ExtraStore.Add(certificate);
-        }
-
-        var built = chain.Build(leaf);
-        var top = chain.ChainElements.Count > 0 ? chain.ChainElements[^1].Certificate : leaf;
-        if (built)
-            return new EndorsementResult.Chained(leaf.RawData, top.Subject);
-
-        var why = string.Join(' ', chain.ChainStatus.Select(static s => s.StatusInformation.Trim()).Distinct());
-        return new EndorsementResult.Unchained(leaf.RawData, $"{why} The chain ends at '{top.Subject}', issued by '{top.Issuer}'.");
-    }
-
-    private static void Read(string text, X509Certificate2Collection into)
-    {
-        if (text.Contains("-----BEGIN", StringComparison.Ordinal))
-            into.ImportFromPem(text);
-        else
-            into.Add(X509CertificateLoader.LoadCertificate(Convert.FromBase64String(text)));
-
-        if (into.Count is 0 or > MaxCertificates)
-            throw new FormatException($"{into.Count} certificates; 1 to {MaxCertificates} are expected.");
     }
 
     private static EndorsementResult.Rejected Reject(string code, string detail) => new(new Finding(code, detail));

@@ -10,8 +10,11 @@ namespace Keylime.Functions.Hosting;
 /// no token of the right kind, no handler.
 /// </summary>
 internal sealed class Gate(
-    RequestDelegate next, OperatorToken operatorToken, INodeStore nodes, TimeProvider clock, ServiceOptions options)
+    RequestDelegate next, AccessTokens tokens, INodeStore nodes, IEventStore events, RateLimits limits, TimeProvider clock, ServiceOptions options)
 {
+    // Each way in which the host forwards a client's request adds one of these, so a request that has any is not the host's own.
+    private static readonly string[] ForwardedHeaders = ["X-Forwarded-Host", "X-Forwarded-For", "X-Forwarded-Proto", "x-ms-invocation-id", "X-ARR-LOG-ID", "Forwarded"];
+
     public async Task InvokeAsync(HttpContext context)
     {
         if (context.GetEndpoint() is not RouteEndpoint endpoint)
@@ -32,33 +35,62 @@ internal sealed class Gate(
             return new Refusal(StatusCodes.Status500InternalServerError, "undeclared_route", "This route does not say who may call it, so nobody may.");
         if (!context.Request.IsHttps && !rules.PlainHttp && options.HandlerPort is null)
             return new Refusal(StatusCodes.Status400BadRequest, "https_required", "This route answers over HTTPS only.");
+        if (rules.Callers == Caller.HostTrigger)
+            return IsHostsOwn(context) ? null : new Refusal(StatusCodes.Status403Forbidden, "host_only", "Only the Functions host calls this, on its own behalf.");
 
-        var byOperator = rules.Caller is Caller.Operator or Caller.AgentOrOperator && operatorToken.Matches(Bearer(context));
-        if (rules.Caller == Caller.Operator && !byOperator)
-            return Unauthorized(context, "The operator's token is expected: Authorization: Bearer …");
+        var bearer = Bearer(context);
+        var granted = bearer is not null && (rules.Callers & Caller.Readers) != 0 ? await tokens.FindAsync(bearer, context.RequestAborted) : null;
+        if (granted is not null && (rules.Callers & granted.Caller) == 0 && !rules.Callers.HasFlag(Caller.Anyone))
+            return new Refusal(StatusCodes.Status403Forbidden, "wrong_role", $"The token '{granted.Name}' is of the role {granted.Caller.ToString().ToLowerInvariant()}, which may not do this.");
+        if (granted is null && rules.Callers is not Caller.Anyone && (rules.Callers & Caller.Agent) == 0)
+            return await RefuseTokenAsync(context, bearer);
 
         AgentId id = default;
         if (context.Request.RouteValues.TryGetValue("id", out var text) && !AgentId.TryParse(text as string, null, out id))
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_id", "Not an agent id: 1 to 80 of A-Z a-z 0-9 _ . - are expected.");
+        if (granted is null)
+            return rules.Callers.HasFlag(Caller.Anyone) ? null : await CheckAgentAsync(context, id, bearer);
 
-        return rules.Caller is Caller.Anyone or Caller.Operator || byOperator ? null : await CheckAgentAsync(context, id);
+        context.Features.Set(granted);
+        return null;
     }
 
-    private async Task<Refusal?> CheckAgentAsync(HttpContext context, AgentId id)
+    private async Task<Refusal?> CheckAgentAsync(HttpContext context, AgentId id, string? token)
     {
-        if (Bearer(context) is not { } token)
+        if (token is null)
             return Unauthorized(context, "Invalid authentication token");
 
         // The token of another agent is compared with this one's, and is nothing here.
         var node = await nodes.FindAsync(id, context.RequestAborted);
         if (node?.Value.Session is not { } session || !SessionTokens.Matches(token, session.TokenHash.Span))
+        {
+            if (node is not null)
+                await events.AddAsync(EventRecord.OncePerMinute(id, clock.GetUtcNow(), EventTypes.TokenRefused, "Somebody came with a token that is not this agent's, or was."), context.RequestAborted);
             return Unauthorized(context, "Invalid authentication token");
+        }
+
         if (session.ExpiresAt <= clock.GetUtcNow())
             return Unauthorized(context, "Authentication token expired");
 
         context.Features.Set(node);
         return null;
     }
+
+    private async Task<Refusal> RefuseTokenAsync(HttpContext context, string? bearer)
+    {
+        if (limits.CheckAddress(context) is { } limited)
+            return limited; // whoever guesses is slowed down
+        if (bearer is not null)
+            await events.AddAsync(EventRecord.OncePerMinute(EventRecord.Service, clock.GetUtcNow(), EventTypes.TokenRefused, "Somebody came with a token that opens nothing, or that has expired."), context.RequestAborted);
+        return Unauthorized(context, "A token of the service is expected: Authorization: Bearer …");
+    }
+
+    // The host listens on the loopback for us alone, and calls by that address and nothing forwarded.
+    private bool IsHostsOwn(HttpContext context) =>
+        options.HandlerPort is { } port
+        && context.Connection.RemoteIpAddress is { } address && System.Net.IPAddress.IsLoopback(address)
+        && context.Request.Host is { Host: "127.0.0.1" or "localhost", Port: var named } && named == port
+        && !ForwardedHeaders.Any(context.Request.Headers.ContainsKey);
 
     private static Refusal Unauthorized(HttpContext context, string detail) => new(
         StatusCodes.Status401Unauthorized, "unauthorized",

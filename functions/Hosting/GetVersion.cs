@@ -11,10 +11,11 @@ internal static class GetVersion
     public static void Map(IEndpointRouteBuilder routes)
     {
         var rules = new RouteRules(Caller.Anyone, ApiFamily.Registrar, PlainHttp: true);
-        routes.MapGet("/version", Handle).Under(rules);
-        routes.MapGet("/versions", Handle).Under(rules);
+        var doc = new RouteDoc("Which of Keylime's API versions are spoken here.", null, UpstreamJson.Default.EnvelopeVersionResults);
+        routes.MapGet("/version", Handle).Under(rules, doc);
+        routes.MapGet("/versions", Handle).Under(rules, doc);
         foreach (var root in (string[])["/", "/v2.6", "/v3", "/v3.0"])
-            routes.MapGet(root, Nothing).Under(rules);
+            routes.MapGet(root, Nothing).Under(rules, new("Nothing, so that a client sees the version is there."));
     }
 
     private static Answer<Envelope<VersionResults>> Handle() => Answer.Json(

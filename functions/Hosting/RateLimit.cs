@@ -29,4 +29,14 @@ internal sealed class RateLimit(int requests, TimeProvider clock)
             return 0;
         }
     }
+
+    /// <summary>Forgets so many requests of a name.</summary>
+    public void GiveBack(string name, int requests)
+    {
+        lock (_lock)
+        {
+            ref var bucket = ref _buckets[unchecked((uint)name.GetHashCode(StringComparison.Ordinal)) % Buckets];
+            bucket.Count = Math.Max(bucket.Count > 0 ? 1 : 0, bucket.Count - requests); // 0 would start another window
+        }
+    }
 }

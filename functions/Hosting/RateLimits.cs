@@ -20,6 +20,15 @@ internal sealed class RateLimits(TimeProvider clock, ServiceOptions options)
 
     public Refusal? CheckAddress(HttpContext context) => Refuse(_addresses.Wait(Address(context)), "Rate limit exceeded. Please try again later.");
 
+    /// <summary>
+    /// Whoever proved who it is does not count against its address: any number of nodes may stand behind one, and only what nobody answers for is limited.
+    /// </summary>
+    public void Proven(HttpContext context)
+    {
+        const int requests = 2; // what led to the proof, and the proof
+        _addresses.GiveBack(Address(context), requests);
+    }
+
     public Refusal? CheckAgent(HttpContext context, AgentId agent) =>
         Refuse(_agents.Wait($"{agent} {Address(context)}"), "Rate limit exceeded for this agent. Please try again later.");
 

@@ -41,7 +41,8 @@ internal static class RequestBody
         }
     }
 
-    private static async Task<Reading<ReadOnlyMemory<byte>>> ReadBytesAsync(HttpContext context, CancellationToken cancel)
+    /// <summary>Reads bytes of any media type.</summary>
+    public static async Task<Reading<ReadOnlyMemory<byte>>> ReadBytesAsync(HttpContext context, CancellationToken cancel)
     {
         var most = context.GetEndpoint()?.Metadata.GetMetadata<RouteRules>()?.MaxBody ?? RouteRules.NoBody;
         if (context.Request.ContentLength > most)

@@ -1,17 +1,30 @@
+using System.Text.Json.Serialization.Metadata;
+
 namespace Keylime.Functions.Hosting;
 
 /// <summary>Who may call a route.</summary>
+[Flags]
 internal enum Caller
 {
+    None = 0,
+
     /// <summary>Whoever reaches it. Such a route changes nothing that others rely on.</summary>
-    Anyone,
+    Anyone = 1,
 
     /// <summary>The agent that the path names, by the token that its proof of possession earned.</summary>
-    Agent,
+    Agent = 2,
 
-    Operator,
+    Operator = 4,
 
-    AgentOrOperator,
+    Approver = 8,
+
+    Auditor = 16,
+
+    /// <summary>The Functions host itself, for a timer or a queue item.</summary>
+    HostTrigger = 32,
+
+    /// <summary>Everybody with a token of a person or a program.</summary>
+    Readers = Operator | Approver | Auditor,
 }
 
 /// <summary>Whose API a route belongs to: it decides what a refusal looks like.</summary>
@@ -33,7 +46,7 @@ internal enum ApiFamily
 /// <summary>What holds for a route. A route without rules answers nobody.</summary>
 /// <param name="MaxBody">In bytes; what is longer gets 413.</param>
 /// <param name="PlainHttp">True where the listener without TLS answers too.</param>
-internal sealed record RouteRules(Caller Caller, ApiFamily Family, long MaxBody = RouteRules.NoBody, bool PlainHttp = false)
+internal sealed record RouteRules(Caller Callers, ApiFamily Family, long MaxBody = RouteRules.NoBody, bool PlainHttp = false)
 {
     public const long NoBody = 4 * 1024;
     public const long RegistrarBody = 256 * 1024;
@@ -42,10 +55,17 @@ internal sealed record RouteRules(Caller Caller, ApiFamily Family, long MaxBody 
     public const long EvidenceBody = 64 * 1024 * 1024;
     public const long PolicyBody = 64 * 1024 * 1024;
     public const long NodeBody = 256 * 1024;
+    public const long CertificatesBody = 4 * 1024 * 1024;
+    public const long KnownKeysBody = 8 * 1024 * 1024;
 }
+
+/// <summary>What a route does, for the OpenAPI document.</summary>
+/// <param name="Request">The body's type; <see langword="null"/> for none, or for one that is no JSON of ours.</param>
+/// <param name="Answer">The type of what it answers when all is well; <see langword="null"/> for nothing, or no JSON of ours.</param>
+internal sealed record RouteDoc(string Summary, JsonTypeInfo? Request = null, JsonTypeInfo? Answer = null, int Status = StatusCodes.Status200OK);
 
 internal static class RouteRulesExtensions
 {
-    /// <summary>Declares the rules of a route; see <see cref="Gate"/>.</summary>
-    public static void Under(this RouteHandlerBuilder route, RouteRules rules) => route.WithMetadata(rules);
+    /// <summary>Declares the rules of a route, see <see cref="Gate"/>, and what it does.</summary>
+    public static void Under(this RouteHandlerBuilder route, RouteRules rules, RouteDoc doc) => route.WithMetadata(rules, doc);
 }

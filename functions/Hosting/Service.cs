@@ -1,12 +1,12 @@
 using System.Net;
 using System.Security.Authentication;
 using Keylime.Attestation;
+using Keylime.Functions.Identity;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Nodes;
 using Keylime.Functions.Policies;
 using Keylime.Functions.Registrar;
 using Keylime.Functions.Storage;
-using Keylime.Functions.Storage.Sqlite;
 using Keylime.Functions.Verifier;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.Extensions.Logging.Console;
@@ -47,8 +47,8 @@ internal static class Service
 
         var app = builder.Build();
         _ = app.Services.GetRequiredService<IKeyRing>(); // what cannot be read or made is an error of the start, not of the first request
-        _ = app.Services.GetRequiredService<OperatorToken>();
         _ = app.Services.GetRequiredService<IStoreHealth>();
+        app.Services.GetRequiredService<AccessTokens>().PrepareAsync(CancellationToken.None).GetAwaiter().GetResult(); // before anybody can come
         app.UseMiddleware<Failures>();
         app.UseMiddleware<RequestNormalizer>();
         app.UseRouting(); // after the path is normal
@@ -62,6 +62,7 @@ internal static class Service
     {
         GetHealth.Map(routes);
         GetVersion.Map(routes);
+        OpenApi.Map(routes);
         RegistrarRoutes.Map(routes);
         VerifierRoutes.Map(routes);
         NodeRoutes.Map(routes);
@@ -74,10 +75,22 @@ internal static class Service
         services.AddSingleton(options);
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton(provider => new LocalCertificates(options.Data, options.Names, provider.GetRequiredService<TimeProvider>()));
-        services.AddSingleton(_ => OperatorToken.LoadOrCreate(In("operator.token")));
+        services.AddSingleton<AccessTokens>();
         services.AddSingleton<IKeyRing>(_ => LocalKeyRing.LoadOrCreate(In("keys")));
         services.AddSingleton<IChallengeSource, ChallengeSource>();
-        services.AddSingleton(provider => new TrustStore(In("trust"), provider.GetRequiredService<ILogger<TrustStore>>()));
+        services.AddSingleton(provider => new TrustStore(
+            In("trust"), provider.GetRequiredService<IRecordStore<TrustedCertificate>>(), provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<TrustStore>>()));
+        services.AddSingleton<Outbound>();
+        services.AddSingleton<IssuerFetch>();
+        services.AddSingleton<Identification>();
+        services.AddSingleton<EndorsementClaims>();
+        services.AddSingleton<EnrolmentRules>();
+        services.AddSingleton<Admission>();
+        services.AddSingleton<NodeMaker>();
+        services.AddSingleton<RegisterAgent.Dependencies>();
+        services.AddSingleton<ActivateAgent.Dependencies>();
+        services.AddSingleton<EnrolNodes.Dependencies>();
+        services.AddSingleton<EnrolmentRuleRoutes.Dependencies>();
         services.AddSingleton<RateLimits>();
         services.AddSingleton<SessionIds>();
         services.AddSingleton<CompiledPolicies>();
@@ -85,15 +98,10 @@ internal static class Service
         services.AddSingleton<Judge>();
         services.AddSingleton<Appraiser>(Appraisal.Appraise);
 
-        services.AddSingleton(_ => SqliteDatabase.Open(In("keylime.db")));
-        services.AddSingleton<IStoreHealth>(provider => provider.GetRequiredService<SqliteDatabase>());
-        services.AddSingleton<INodeStore, SqliteNodeStore>();
-        services.AddSingleton<IRegistrationStore, SqliteRegistrationStore>();
-        services.AddSingleton<IVerdictStore, SqliteVerdictStore>();
-        services.AddSingleton<IEventStore, SqliteEventStore>();
-        services.AddSingleton<IPolicyStore, SqlitePolicyStore>();
-        services.AddSingleton<IBlobStore>(_ => new FileBlobStore(In("blobs")));
+        services.AddStores(options);
 
+        services.AddSingleton<Sweep>();
+        services.AddHostedService(static provider => provider.GetRequiredService<Sweep>());
         services.AddHostedService<Repair>();
         services.AddHostedService<UrlFile>();
     }

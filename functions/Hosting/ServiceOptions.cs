@@ -1,5 +1,6 @@
 using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
+using Keylime.Attestation;
 
 namespace Keylime.Functions.Hosting;
 
@@ -14,8 +15,14 @@ internal sealed record ServiceOptions
           --registrar-http URL   http://ADDRESS:PORT for the registrar's public routes only (off unless given)
           --interval SECONDS     from one attestation to the next, for nodes that say nothing else (default 60)
           --san NAME             another name for the server's certificate; may be repeated
+          --accept-identity KIND ek-certificate, iak-certificate, ek-list or ek-key; may be repeated (default: the two with a certificate;
+                                 the others are weaker, and verdicts say so)
+          --fetch-issuers yes    get missing issuers' certificates from where endorsement certificates say they are (default no)
+          --azure-account NAME   a storage account, or its table endpoint; may be repeated. Without one everything is in SQLite
+          --azure-connections F  a file with a connection string a line, as the emulator has one
+          --allow-outbound H:P   a host and port that outgoing requests may go to, though not public or not HTTPS; may be repeated
 
-        Each may be set in the environment: KEYLIME_SERVICE_DATA, KEYLIME_SERVICE_LISTEN … (names of --san separated by commas).
+        Each may be set in the environment: KEYLIME_SERVICE_DATA, KEYLIME_SERVICE_LISTEN … (what may be repeated, separated by commas).
         """;
 
     public string Data { get; init; } = "/var/lib/keylime-service";
@@ -28,6 +35,26 @@ internal sealed record ServiceOptions
 
     public IReadOnlyList<string> Names { get; init; } = [];
 
+    /// <summary>How well a TPM must be known for its registration to be taken.</summary>
+    public IReadOnlyList<IdentityLevel> AcceptedIdentities { get; init; } = [];
+
+    public static IReadOnlyList<IdentityLevel> DefaultIdentities { get; } = [IdentityLevel.EndorsementCertificate, IdentityLevel.InitialAttestationKey];
+
+    public bool FetchIssuers { get; init; }
+
+    /// <summary>Names or table endpoints.</summary>
+    public IReadOnlyList<string> AzureAccounts { get; init; } = [];
+
+    /// <summary>The path of a file of connection strings.</summary>
+    public string? AzureConnections { get; init; }
+
+    public bool UsesAzure => AzureAccounts.Count > 0 || AzureConnections is not null;
+
+    /// <summary>As <c>host:port</c>.</summary>
+    public IReadOnlyList<string> AllowedOutbound { get; init; } = [];
+
+    public bool Accepts(IdentityLevel level) => (AcceptedIdentities.Count > 0 ? AcceptedIdentities : DefaultIdentities).Contains(level);
+
     /// <summary>The port that the Functions host will call, where it started us: plain HTTP on the loopback.</summary>
     public int? HandlerPort { get; init; }
 
@@ -37,7 +64,7 @@ internal sealed record ServiceOptions
     {
         options = null;
         var read = new ServiceOptions();
-        foreach (var name in (string[])["data", "listen", "registrar-http", "interval", "san"])
+        foreach (var name in (string[])["data", "listen", "registrar-http", "interval", "san", "accept-identity", "fetch-issuers", "azure-account", "azure-connections", "allow-outbound"])
         {
             var variable = "KEYLIME_SERVICE_" + name.Replace('-', '_').ToUpperInvariant();
             if (environment(variable) is { Length: > 0 } value && !read.TrySet(name, value, out read, out error))
@@ -79,13 +106,21 @@ internal sealed record ServiceOptions
             "registrar-http" when IsAddress(value, "http", out var url) => this with { RegistrarHttp = url },
             "interval" when int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var seconds) && seconds is >= 1 and <= 86_400 =>
                 this with { Interval = TimeSpan.FromSeconds(seconds) },
-            "san" => this with { Names = [.. Names, .. value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries)] },
+            "san" => this with { Names = [.. Names, .. Several(value)] },
+            "accept-identity" when Several(value).All(static v => IdentityNames.TryParse(v, out _)) =>
+                this with { AcceptedIdentities = [.. AcceptedIdentities, .. Several(value).Select(IdentityNames.Parse)] },
+            "fetch-issuers" when value is "yes" or "no" => this with { FetchIssuers = value == "yes" },
+            "azure-account" => this with { AzureAccounts = [.. AzureAccounts, .. Several(value)] },
+            "azure-connections" => this with { AzureConnections = Path.GetFullPath(value) },
+            "allow-outbound" when Several(value).All(static v => v.LastIndexOf(':') > 0) => this with { AllowedOutbound = [.. AllowedOutbound, .. Several(value)] },
             _ => null,
         };
         next = set ?? this;
         error = set is null ? $"--{name} {value}: no such option, or no such value." : null;
         return set is not null;
     }
+
+    private static string[] Several(string value) => value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
 
     private static bool IsAddress(string value, string scheme, [NotNullWhen(true)] out Uri? url) =>
         Uri.TryCreate(value, UriKind.Absolute, out url) && url.Scheme == scheme && url.AbsolutePath == "/"

@@ -1,34 +1,58 @@
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
+using Keylime.Functions.Storage;
 
 namespace Keylime.Functions.Hosting;
 
-/// <summary>The certificates of TPM makers that the operator trusts: the files of one folder, read again when they change.</summary>
-internal sealed partial class TrustStore(string folder, ILogger<TrustStore> log)
+/// <summary>A certificate that vouches for TPMs, and where it comes from: <c>folder</c> or <c>store</c>.</summary>
+internal sealed record TrustedEntry(X509Certificate2 Certificate, string Source);
+
+/// <summary>
+/// The certificates of TPM makers that the operator trusts: the files of one folder, read again when they change, and what was added by the API, which
+/// every instance sees within seconds. Empty means that no chain ends at a trusted root, never that any does.
+/// </summary>
+internal sealed partial class TrustStore(string folder, IRecordStore<TrustedCertificate> added, TimeProvider clock, ILogger<TrustStore> log)
 {
+    private static readonly TimeSpan Freshness = TimeSpan.FromSeconds(10);
+
     private readonly Lock _lock = new();
     private string? _seen;
-    private X509Certificate2[] _certificates = []; // never disposed: a registration may still be looking at the old ones
+    private TrustedEntry[] _files = []; // certificates are never disposed: a registration may still be looking at the old ones
+    private TrustedEntry[] _rows = [];
+    private long? _readAt;
 
-    /// <summary>Roots and intermediates. Empty means that no chain ends at a trusted root, never that any does.</summary>
-    public IReadOnlyCollection<X509Certificate2> Certificates
+    public async Task<IReadOnlyList<TrustedEntry>> AllAsync(CancellationToken cancel)
     {
-        get
+        if (_readAt is not { } at || clock.GetElapsedTime(at) > Freshness)
         {
+            var rows = await added.AllAsync(cancel);
+            var now = clock.GetTimestamp();
             lock (_lock)
-            {
-                var files = Files();
-                var now = string.Join('\n', files.Select(f => $"{f.Name}|{f.Length}|{f.LastWriteTimeUtc.Ticks}"));
-                if (now != _seen)
-                {
-                    _certificates = [.. files.SelectMany(Read)];
-                    _seen = now;
-                    LogRead(log, _certificates.Length, files.Length);
-                }
-
-                return _certificates;
-            }
+                (_rows, _readAt) = ([.. rows.Select(Load).OfType<TrustedEntry>()], now);
         }
+
+        lock (_lock)
+        {
+            ReadFolder();
+            return [.. _files, .. _rows];
+        }
+    }
+
+    public async Task<IReadOnlyList<X509Certificate2>> CertificatesAsync(CancellationToken cancel) =>
+        [.. (await AllAsync(cancel)).Select(static e => e.Certificate)];
+
+    /// <summary>Looks at the store again with the next question: something was changed here.</summary>
+    public void Forget() => _readAt = null;
+
+    private void ReadFolder()
+    {
+        var files = Files();
+        var now = string.Join('\n', files.Select(f => $"{f.Name}|{f.Length}|{f.LastWriteTimeUtc.Ticks}"));
+        if (now == _seen)
+            return;
+        _files = [.. files.SelectMany(Read)];
+        _seen = now;
+        LogRead(log, _files.Length, files.Length);
     }
 
     private FileInfo[] Files()
@@ -37,18 +61,11 @@ internal sealed partial class TrustStore(string folder, ILogger<TrustStore> log)
         return directory.Exists ? [.. directory.EnumerateFiles().OrderBy(f => f.Name, StringComparer.Ordinal)] : [];
     }
 
-    private X509Certificate2[] Read(FileInfo file)
+    private TrustedEntry[] Read(FileInfo file)
     {
         try
         {
-            var bytes = File.ReadAllBytes(file.FullName);
-            var pem = System.Text.Encoding.UTF8.GetString(bytes);
-            if (!pem.Contains("-----BEGIN CERTIFICATE", StringComparison.Ordinal))
-                return [X509CertificateLoader.LoadCertificate(bytes)];
-
-            var all = new X509Certificate2Collection();
-            all.ImportFromPem(pem);
-            return [.. all];
+            return [.. CertificateFiles.Read(File.ReadAllBytes(file.FullName)).Select(static c => new TrustedEntry(c, "folder"))];
         }
         catch (Exception e) when (e is CryptographicException or IOException or UnauthorizedAccessException)
         {
@@ -57,9 +74,38 @@ internal sealed partial class TrustStore(string folder, ILogger<TrustStore> log)
         }
     }
 
+    private TrustedEntry? Load(TrustedCertificate row)
+    {
+        try
+        {
+            return new TrustedEntry(X509CertificateLoader.LoadCertificate(row.Der.Span), "store");
+        }
+        catch (CryptographicException e)
+        {
+            LogUnreadable(log, row.Thumbprint, e.Message);
+            return null;
+        }
+    }
+
     [LoggerMessage(Level = LogLevel.Information, Message = "Trusting {Certificates} certificates of {Files} files for endorsement keys")]
     private static partial void LogRead(ILogger log, int certificates, int files);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "The trust file '{Name}' is no certificate and is left out: {Why}")]
     private static partial void LogUnreadable(ILogger log, string name, string why);
+}
+
+/// <summary>Certificates as people have them.</summary>
+internal static class CertificateFiles
+{
+    /// <summary>One in DER, or several in PEM.</summary>
+    /// <exception cref="CryptographicException">There is none.</exception>
+    public static IReadOnlyList<X509Certificate2> Read(ReadOnlySpan<byte> bytes)
+    {
+        if (bytes.IndexOf("-----BEGIN CERTIFICATE"u8) < 0)
+            return [X509CertificateLoader.LoadCertificate(bytes)];
+
+        var all = new X509Certificate2Collection();
+        all.ImportFromPem(System.Text.Encoding.UTF8.GetString(bytes));
+        return [.. all];
+    }
 }

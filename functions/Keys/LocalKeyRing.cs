@@ -9,6 +9,8 @@ namespace Keylime.Functions.Keys;
 internal sealed class LocalKeyRing : IKeyRing
 {
     private const int Bytes = 32;
+    private const int NonceSize = 12;
+    private const int TagSize = 16;
 
     private readonly byte[] _master;
     private readonly ConcurrentDictionary<string, byte[]> _keys = new();
@@ -29,8 +31,35 @@ internal sealed class LocalKeyRing : IKeyRing
 
     public byte[] Authenticate(string purpose, ReadOnlySpan<byte> data)
     {
-        var key = _keys.GetOrAdd(purpose, static (name, master) =>
-            HKDF.DeriveKey(HashAlgorithmName.SHA256, master, Bytes, info: Encoding.UTF8.GetBytes("keylime-serverless " + name)), _master);
-        return HMACSHA256.HashData(key, data);
+        return HMACSHA256.HashData(KeyFor(purpose), data);
     }
+
+    public byte[] Seal(string purpose, ReadOnlySpan<byte> secret)
+    {
+        var output = new byte[NonceSize + secret.Length + TagSize];
+        RandomNumberGenerator.Fill(output.AsSpan(0, NonceSize));
+        using var aes = new AesGcm(KeyFor("seal " + purpose), TagSize);
+        aes.Encrypt(output.AsSpan(0, NonceSize), secret, output.AsSpan(NonceSize, secret.Length), output.AsSpan(NonceSize + secret.Length));
+        return output;
+    }
+
+    public byte[]? Open(string purpose, ReadOnlySpan<byte> @sealed)
+    {
+        if (@sealed.Length < NonceSize + TagSize)
+            return null;
+        var secret = new byte[@sealed.Length - NonceSize - TagSize];
+        using var aes = new AesGcm(KeyFor("seal " + purpose), TagSize);
+        try
+        {
+            aes.Decrypt(@sealed[..NonceSize], @sealed.Slice(NonceSize, secret.Length), @sealed[^TagSize..], secret);
+            return secret;
+        }
+        catch (AuthenticationTagMismatchException)
+        {
+            return null;
+        }
+    }
+
+    private byte[] KeyFor(string purpose) => _keys.GetOrAdd(purpose, static (name, master) =>
+        HKDF.DeriveKey(HashAlgorithmName.SHA256, master, Bytes, info: Encoding.UTF8.GetBytes("keylime-serverless " + name)), _master);
 }

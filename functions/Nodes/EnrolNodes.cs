@@ -5,7 +5,6 @@ using Keylime.Functions.Policies;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
 using Keylime.Protocol.Api;
-using Keylime.Tpm;
 
 namespace Keylime.Functions.Nodes;
 
@@ -19,22 +18,28 @@ internal static partial class EnrolNodes
     private const int MaxInterval = 86_400;
     private const int MaxTries = 3;
 
-    private static readonly Dictionary<string, IReadOnlyList<string>> NoPcrs = [];
-
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapPut("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own, RouteRules.NodeBody));
+        routes.MapPut("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own, RouteRules.NodeBody),
+            new("Admit a registered agent, and pin its attestation key.", ApiJson.Default.EnrolNode, ApiJson.Default.NodeDetails, StatusCodes.Status201Created));
 
-    private static async Task<IResult> HandleAsync(
-        AgentId id, HttpContext context, INodeStore nodes, IRegistrationStore registrations, IPolicyStore policies, IVerdictStore verdicts,
-        IEventStore events, ServiceOptions options, TimeProvider clock, ILogger<Node> log, CancellationToken cancel)
+    /// <summary>What the handler works with.</summary>
+    internal sealed record Dependencies(
+        INodeStore Nodes, IRecordStore<Registration> Registrations, IRecordStore<PolicyRecord> Policies, IVerdictStore Verdicts,
+        NodeMaker Maker, TimeProvider Clock, ILogger<Node> Log);
+
+    private static async Task<IResult> HandleAsync(AgentId id, HttpContext context, Dependencies use, CancellationToken cancel)
     {
         if (!(await RequestBody.ReadJsonAsync(context, ApiJson.Default.EnrolNode, cancel)).TryGet(out var asked, out var unread))
             return unread;
-        if (Objection(asked) is { } objection)
+        return await EnrolAsync(id, asked, context.CallerName(), use, cancel);
+    }
+
+    /// <summary>Admits the agent, unless it is there otherwise.</summary>
+    public static async Task<IResult> EnrolAsync(AgentId id, EnrolNode asked, string by, Dependencies use, CancellationToken cancel)
+    {
+        if (await ObjectionAsync(asked, "", use.Policies, cancel) is { } objection)
             return objection;
-        if (asked.RuntimePolicy is { } policy && await policies.FindAsync(policy, cancel) is null)
-            return Bad("no_such_policy", $"runtimePolicy: there is no policy '{policy}'.", "Put it first: keylime policy put NAME FILE.");
-        if (await registrations.FindAsync(id, cancel) is not { Value: var registration })
+        if (await use.Registrations.FindAsync(id.ToString(), cancel) is not { Value: var registration })
         {
             return new Refusal(StatusCodes.Status409Conflict, "not_registered", $"No agent has registered as '{id}'.")
             { Hint = "Start its agent first: it registers by itself." };
@@ -46,71 +51,53 @@ internal static partial class EnrolNodes
             { Hint = "Wait for its agent to activate, or look at the agent's log." };
         }
 
-        var key = PublicArea.Parse(registration.AttestationKey.Span);
-        if (asked.AttestationKeyName is { } named && !IsNameOf(key, named))
-        {
-            return new Refusal(StatusCodes.Status409Conflict, "other_key",
-                $"attestationKeyName: '{id}' registered the key {Convert.ToHexStringLower(key.ComputeName())}, not {named}.");
-        }
+        var name = KeyNames.Of(registration.AttestationKey);
+        if (asked.AttestationKeyName is { } named && !string.Equals(name, named, StringComparison.OrdinalIgnoreCase))
+            return new Refusal(StatusCodes.Status409Conflict, "other_key", $"attestationKeyName: '{id}' registered the key {name}, not {named}.");
 
-        var now = clock.GetUtcNow();
+        var now = use.Clock.GetUtcNow();
         for (var tries = 0; tries < MaxTries; tries++)
         {
-            var stored = await nodes.FindAsync(id, cancel);
-            var next = Make(id, asked, registration, key, options, now, stored?.Value);
-            if (stored is { Value: { RetiredAt: null } known })
+            var stored = await use.Nodes.FindAsync(id, cancel);
+            var next = use.Maker.Make(registration, asked, now, stored?.Value) with { AdmittedBy = by };
+            if (stored is { Value: { RetiredAt: null, Waiting: null } known })
             {
-                return Same(known, next)
-                    ? await AnswerAsync(StatusCodes.Status200OK, known, verdicts, now, cancel)
-                    : new Refusal(StatusCodes.Status409Conflict, "enrolled_otherwise", $"'{id}' is enrolled already, with {Difference(known, next)}.")
+                if (Difference(known, next) is { } difference)
+                {
+                    return new Refusal(StatusCodes.Status409Conflict, "enrolled_otherwise", $"'{id}' is enrolled already, with {difference}.")
                     { Hint = "To enrol it anew, retire it first; its history stays." };
+                }
+
+                await use.Maker.TellEnrolledAsync(known, CancellationToken.None); // what a crash may have left out
+                return await AnswerAsync(StatusCodes.Status200OK, known, use.Verdicts, now, cancel);
             }
 
-            var done = stored is null ? await nodes.TryAddAsync(next, cancel) : await nodes.TryReplaceAsync(stored, next, cancel);
+            var done = stored is null ? await use.Nodes.TryAddAsync(next, cancel) : await use.Nodes.TryReplaceAsync(stored, next, cancel);
             if (done is null)
                 continue;
 
-            var name = Convert.ToHexStringLower(next.AttestationKeyName.Span);
-            LogEnrolled(log, id, name, next.Identity);
-            await events.AddAsync(NodeEvent.Of(id, now, EventTypes.NodeEnrolled, $"Enrolled with the attestation key {name}."), CancellationToken.None);
-            return await AnswerAsync(StatusCodes.Status201Created, next, verdicts, now, cancel);
+            LogEnrolled(use.Log, id, name, next.Identity);
+            await use.Maker.TellEnrolledAsync(next, CancellationToken.None);
+            return await AnswerAsync(StatusCodes.Status201Created, next, use.Verdicts, now, cancel);
         }
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");
     }
 
-    private static Refusal? Objection(EnrolNode asked)
+    /// <summary>What is wrong with what a node is to be enrolled with.</summary>
+    /// <param name="where">In front of the member's name.</param>
+    public static async Task<Refusal?> ObjectionAsync(EnrolNode asked, string where, IRecordStore<PolicyRecord> policies, CancellationToken cancel)
     {
         if (asked.RuntimePolicy is { } policy && !PolicyNames.IsValid(policy))
-            return Bad("invalid_node", $"runtimePolicy: {PolicyNames.Expected}");
+            return Bad("invalid_node", $"{where}runtimePolicy: {PolicyNames.Expected}");
         if (asked.IntervalSeconds is < MinInterval or > MaxInterval)
-            return Bad("invalid_node", $"intervalSeconds: {asked.IntervalSeconds} is not from {MinInterval} to {MaxInterval}.");
-        return asked.Pcrs is { Count: > 0 } pcrs && !PcrPolicy.TryCreate(pcrs, out _, out var error)
-            ? Bad("invalid_node", $"pcrs: {error}")
+            return Bad("invalid_node", $"{where}intervalSeconds: {asked.IntervalSeconds} is not from {MinInterval} to {MaxInterval}.");
+        if (asked.Pcrs is { Count: > 0 } pcrs && !PcrPolicy.TryCreate(pcrs, out _, out var error))
+            return Bad("invalid_node", $"{where}pcrs: {error}");
+        return asked.RuntimePolicy is { } name && await policies.FindAsync(name, cancel) is null
+            ? Bad("no_such_policy", $"{where}runtimePolicy: there is no policy '{name}'.", "Put it first: keylime policy put NAME FILE.")
             : null;
     }
-
-    private static bool IsNameOf(PublicArea key, string hex) =>
-        string.Equals(Convert.ToHexStringLower(key.ComputeName()), hex, StringComparison.OrdinalIgnoreCase);
-
-    /// <summary>A node that was retired comes back as a new one. Its numbers go on, so that its history stays whole.</summary>
-    private static Node Make(
-        AgentId id, EnrolNode asked, Registration registration, PublicArea key, ServiceOptions options, DateTimeOffset now, Node? former) => new()
-        {
-            Id = id,
-            EnrolledAt = now,
-            AttestationKey = key.Encode(),
-            AttestationKeyName = key.ComputeName(),
-            EndorsementKeyHash = registration.EndorsementKeyHash,
-            Identity = registration.Identity,
-            RuntimePolicy = asked.RuntimePolicy,
-            Pcrs = asked.Pcrs ?? NoPcrs,
-            IntervalSeconds = asked.IntervalSeconds ?? (int)options.Interval.TotalSeconds,
-            NextAttestation = former?.NextAttestation ?? 0,
-            Attestations = former?.Attestations ?? 0,
-        };
-
-    private static bool Same(Node known, Node next) => Difference(known, next) is null;
 
     private static string? Difference(Node known, Node next)
     {
@@ -126,7 +113,7 @@ internal static partial class EnrolNodes
             : "other PCR values";
     }
 
-    private static async Task<IResult> AnswerAsync(int status, Node node, IVerdictStore verdicts, DateTimeOffset now, CancellationToken cancel)
+    public static async Task<IResult> AnswerAsync(int status, Node node, IVerdictStore verdicts, DateTimeOffset now, CancellationToken cancel)
     {
         var last = node.Last is { Attestation: var number } ? await verdicts.FindAsync(node.Id, number, cancel) : null;
         return Answer.Json(status, NodeViews.Details(node, last, now), ApiJson.Default.NodeDetails);

@@ -9,13 +9,13 @@ namespace Keylime.Functions.Nodes;
 internal static class GetNode
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
+        routes.MapGet("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Readers, ApiFamily.Own), new("A node, with its last verdict.", null, ApiJson.Default.NodeDetails));
 
     public static Refusal NotFound(AgentId id) =>
         new(StatusCodes.Status404NotFound, "no_such_node", $"There is no node '{id}'.") { Hint = "keylime node list (GET /v1/nodes) tells which there are." };
 
     private static async Task<IResult> HandleAsync(
-        AgentId id, INodeStore nodes, IVerdictStore verdicts, Settlement settlement, TimeProvider clock, CancellationToken cancel)
+        AgentId id, INodeStore nodes, IRecordStore<Registration> registrations, IVerdictStore verdicts, Settlement settlement, TimeProvider clock, CancellationToken cancel)
     {
         if (await nodes.FindAsync(id, cancel) is not { } stored)
             return NotFound(id);
@@ -23,6 +23,7 @@ internal static class GetNode
         // A verdict that a crash left between the history and the row is brought in before anybody is told an older one.
         var node = (await settlement.SettleAsync(stored, null, cancel)).Value;
         var last = node.Last is { Attestation: var number } ? await verdicts.FindAsync(id, number, cancel) : null;
-        return Answer.Json(StatusCodes.Status200OK, NodeViews.Details(node, last, clock.GetUtcNow()), ApiJson.Default.NodeDetails);
+        var proposed = await registrations.FindAsync(id.ToString(), cancel) is { Value.Proposal: { ProvenAt: not null, AttestationKey: var key } } ? KeyNames.Of(key) : null;
+        return Answer.Json(StatusCodes.Status200OK, NodeViews.Details(node, last, clock.GetUtcNow()) with { ProposedKeyName = proposed }, ApiJson.Default.NodeDetails);
     }
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
@@ -5,23 +6,73 @@ using Keylime.Protocol.Api;
 
 namespace Keylime.Functions.Nodes;
 
-/// <summary><c>GET /v1/nodes/{id}/events</c>: what happened to a node, newest first. An id that is only registered has events too.</summary>
+/// <summary>
+/// <c>GET /v1/nodes/{id}/events</c> and <c>GET /v1/events</c>: what happened to a node, or to the whole fleet, newest first. An id that is only
+/// registered has events too.
+/// </summary>
 internal static class ListEvents
 {
-    public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/v1/nodes/{id}/events", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
+    private const int MaxTypes = 16;
 
-    private static async Task<IResult> HandleAsync(
-        AgentId id, string? after, string? limit, INodeStore nodes, IRegistrationStore registrations, IEventStore events, CancellationToken cancel)
+    public static void Map(IEndpointRouteBuilder routes)
     {
-        if (!Paging.TryRead(after, limit, out var start, out var count, out var refusal))
-            return refusal;
-
-        var page = await events.ListAsync(id, start, count, cancel);
-        if (page.Items.Count == 0 && await nodes.FindAsync(id, cancel) is null && await registrations.FindAsync(id, cancel) is null)
-            return GetNode.NotFound(id);
-        return Answer.Json(StatusCodes.Status200OK,
-            new EventList([.. page.Items.Select(e => new EventMessage(e.Key, e.At, e.Type, e.Node, e.Detail))]) { Next = page.Next?.ToString() },
-            ApiJson.Default.EventList);
+        var rules = new RouteRules(Caller.Readers, ApiFamily.Own);
+        routes.MapGet("/v1/nodes/{id}/events", HandleNodeAsync).Under(rules, new("What happened to a node; ?type=, ?since=, ?until=, ?after=, ?limit=.", null, ApiJson.Default.EventList));
+        routes.MapGet("/v1/events", HandleAllAsync).Under(rules, new("What happened; ?subject=, ?type=, ?since=, ?until=, ?after=, ?limit=.", null, ApiJson.Default.EventList));
     }
+
+    private static async Task<IResult> HandleNodeAsync(
+        AgentId id, HttpContext context, INodeStore nodes, IRecordStore<Registration> registrations, IEventStore events, CancellationToken cancel)
+    {
+        if (!TryRead(context, id.ToString(), out var query, out var start, out var count, out var refusal))
+            return refusal;
+        var page = await events.ListAsync(query, start, count, cancel);
+        if (page.Items.Count == 0 && await nodes.FindAsync(id, cancel) is null && await registrations.FindAsync(id.ToString(), cancel) is null)
+            return GetNode.NotFound(id);
+        return Write(page);
+    }
+
+    private static async Task<IResult> HandleAllAsync(HttpContext context, IEventStore events, CancellationToken cancel)
+    {
+        var subject = context.Request.Query["subject"] is [{ Length: > 0 } named] ? named : null;
+        return TryRead(context, subject, out var query, out var start, out var count, out var refusal) ? Write(await events.ListAsync(query, start, count, cancel)) : refusal;
+    }
+
+    private static bool TryRead(
+        HttpContext context, string? subject, out EventQuery query, out Continuation? start, out int count,
+        [System.Diagnostics.CodeAnalysis.NotNullWhen(false)] out Refusal? refusal)
+    {
+        query = new EventQuery(subject);
+        var values = context.Request.Query;
+        if (!Paging.TryRead(values["after"], values["limit"], out start, out count, out refusal))
+            return false;
+
+        string[] types = [.. values["type"].SelectMany(static t => (t ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries))];
+        if (types.Length > MaxTypes || types.FirstOrDefault(static t => !EventTypes.All.Contains(t)) is { } unknown && unknown.Length > 0)
+            refusal = Bad($"type is one of {string.Join(", ", EventTypes.All)}.");
+        else if (!TryReadTime(values["since"], out var since))
+            refusal = Bad("since is no time: 2026-11-24T12:00:00Z is expected.");
+        else if (!TryReadTime(values["until"], out var until))
+            refusal = Bad("until is no time: 2026-11-24T12:00:00Z is expected.");
+        else
+            query = new EventQuery(subject, types, since, until);
+        return refusal is null;
+    }
+
+    private static bool TryReadTime(string? text, out DateTimeOffset? time)
+    {
+        time = null;
+        if (string.IsNullOrEmpty(text))
+            return true;
+        if (!DateTimeOffset.TryParse(text, CultureInfo.InvariantCulture, DateTimeStyles.AssumeUniversal, out var read))
+            return false;
+        time = read;
+        return true;
+    }
+
+    private static Answer<EventList> Write(Page<EventRecord> page) => Answer.Json(StatusCodes.Status200OK,
+        new EventList([.. page.Items.Select(static e => new EventMessage(e.Key, e.At, e.Type, e.Subject, e.Detail))]) { Next = page.Next?.ToString() },
+        ApiJson.Default.EventList);
+
+    private static Refusal Bad(string detail) => new(StatusCodes.Status400BadRequest, "invalid_query", detail);
 }

@@ -9,7 +9,8 @@ namespace Keylime.Functions.Nodes;
 internal static class ListNodes
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/v1/nodes", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
+        routes.MapGet("/v1/nodes", HandleAsync).Under(
+            new(Caller.Readers, ApiFamily.Own), new("A page of nodes; ?state=, ?after=, ?limit=.", null, ApiJson.Default.NodeList));
 
     private static async Task<IResult> HandleAsync(
         string? state, string? after, string? limit, INodeStore nodes, TimeProvider clock, CancellationToken cancel)

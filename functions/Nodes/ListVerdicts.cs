@@ -9,7 +9,8 @@ namespace Keylime.Functions.Nodes;
 internal static class ListVerdicts
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/v1/nodes/{id}/verdicts", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
+        routes.MapGet("/v1/nodes/{id}/verdicts", HandleAsync).Under(
+            new(Caller.Readers, ApiFamily.Own), new("The history of a node, newest first; ?after=, ?limit=.", null, ApiJson.Default.VerdictList));
 
     private static async Task<IResult> HandleAsync(
         AgentId id, string? after, string? limit, INodeStore nodes, IVerdictStore verdicts, CancellationToken cancel)

@@ -1,4 +1,7 @@
+using Keylime.Functions.Access;
+using Keylime.Functions.Identity;
 using Keylime.Functions.Policies;
+using Keylime.Functions.Verifier;
 
 namespace Keylime.Functions.Nodes;
 
@@ -10,6 +13,8 @@ internal static class NodeRoutes
         EnrolNodes.Map(routes);
         ListNodes.Map(routes);
         GetNode.Map(routes);
+        ApproveNode.Map(routes);
+        ReactivateNode.Map(routes);
         RetireNode.Map(routes);
         ListVerdicts.Map(routes);
         ListEvents.Map(routes);
@@ -17,5 +22,10 @@ internal static class NodeRoutes
         GetPolicy.Map(routes);
         ListPolicies.Map(routes);
         DeletePolicy.Map(routes);
+        Tokens.Map(routes);
+        TrustRoutes.Map(routes);
+        KnownKeyRoutes.Map(routes);
+        EnrolmentRuleRoutes.Map(routes);
+        Sweep.Map(routes);
     }
 }

@@ -17,7 +17,7 @@ internal static class NodeStates
     public static NodeState Of(Node node, DateTimeOffset now) => node switch
     {
         { RetiredAt: not null } => NodeState.Retired,
-        { Last: null } => NodeState.Pending,
+        { Waiting: not null } or { Last: null } => NodeState.Pending,
         { Last.Pass: false } => NodeState.Failed, // however long ago: silence does not heal
         _ when node.SilentAt <= now => NodeState.Silent,
         _ when node.LateAt <= now => NodeState.Late,
@@ -27,7 +27,7 @@ internal static class NodeStates
     public static string Reason(Node node, DateTimeOffset now) => Of(node, now) switch
     {
         NodeState.Retired => $"Retired by an operator at {node.RetiredAt:u}.",
-        NodeState.Pending => "Enrolled, and not attested yet.",
+        NodeState.Pending => node.Waiting ?? "Enrolled, and not attested yet.",
         NodeState.Failed => node.Last!.Reason,
         NodeState.Silent => $"No evidence since {node.Last!.At:u}: nothing is known of it now.",
         NodeState.Late => $"Its evidence was due at {NextExpectedAt(node):u}.",

@@ -11,10 +11,11 @@ internal static partial class RetireNode
     private const int MaxTries = 5;
 
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapPost("/v1/nodes/{id}/retire", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
+        routes.MapPost("/v1/nodes/{id}/retire", HandleAsync).Under(
+            new(Caller.Operator, ApiFamily.Own), new("Take a node out; its token dies at once, its history stays.", null, ApiJson.Default.NodeDetails));
 
     private static async Task<IResult> HandleAsync(
-        AgentId id, INodeStore nodes, IVerdictStore verdicts, IEventStore events, Settlement settlement,
+        AgentId id, HttpContext context, INodeStore nodes, IVerdictStore verdicts, IEventStore events, Settlement settlement,
         TimeProvider clock, ILogger<Node> log, CancellationToken cancel)
     {
         for (var tries = 0; tries < MaxTries; tries++)
@@ -34,7 +35,7 @@ internal static partial class RetireNode
             }
 
             // Told with the row's own time, so that a retry after a crash tells the same event.
-            await events.AddAsync(NodeEvent.Of(id, next.RetiredAt!.Value, EventTypes.NodeRetired, "Retired by an operator."), CancellationToken.None);
+            await events.AddAsync(EventRecord.Of(id, next.RetiredAt!.Value, EventTypes.NodeRetired, $"Retired by {context.CallerName()}."), CancellationToken.None);
             var last = next.Last is { Attestation: var number } ? await verdicts.FindAsync(id, number, cancel) : null;
             return Answer.Json(StatusCodes.Status200OK, NodeViews.Details(next, last, now), ApiJson.Default.NodeDetails);
         }

@@ -7,10 +7,10 @@ namespace Keylime.Functions.Policies;
 internal static class GetPolicy
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/v1/policies/{name}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
+        routes.MapGet("/v1/policies/{name}", HandleAsync).Under(new(Caller.Readers, ApiFamily.Own), new("A policy's text, as it was put."));
 
     private static async Task<IResult> HandleAsync(
-        string name, HttpContext context, IPolicyStore policies, IBlobStore blobs, CancellationToken cancel)
+        string name, HttpContext context, IRecordStore<PolicyRecord> policies, IBlobStore blobs, CancellationToken cancel)
     {
         if (!PolicyNames.IsValid(name))
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_name", PolicyNames.Expected);

@@ -9,7 +9,7 @@ namespace Keylime.Functions.Policies;
 internal static class ListPolicies
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/v1/policies", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own));
+        routes.MapGet("/v1/policies", HandleAsync).Under(new(Caller.Readers, ApiFamily.Own), new("A page of policies, by name; ?after=, ?limit=.", null, ApiJson.Default.PolicyList));
 
     public static PolicySummary Summary(PolicyRecord policy) => new()
     {
@@ -22,7 +22,7 @@ internal static class ListPolicies
         UpdatedAt = policy.UpdatedAt,
     };
 
-    private static async Task<IResult> HandleAsync(string? after, string? limit, IPolicyStore policies, CancellationToken cancel)
+    private static async Task<IResult> HandleAsync(string? after, string? limit, IRecordStore<PolicyRecord> policies, CancellationToken cancel)
     {
         if (!Paging.TryRead(after, limit, out var start, out var count, out var refusal))
             return refusal;

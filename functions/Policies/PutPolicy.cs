@@ -11,10 +11,11 @@ internal static partial class PutPolicy
     private const int MaxTries = 3;
 
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapPut("/v1/policies/{name}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own, RouteRules.PolicyBody));
+        routes.MapPut("/v1/policies/{name}", HandleAsync).Under(
+            new(Caller.Operator, ApiFamily.Own, RouteRules.PolicyBody), new("Store a runtime policy in Keylime's JSON.", null, ApiJson.Default.PolicySummary));
 
     private static async Task<IResult> HandleAsync(
-        string name, HttpContext context, IPolicyStore policies, IBlobStore blobs, TimeProvider clock, ILogger<PolicyRecord> log, CancellationToken cancel)
+        string name, HttpContext context, IRecordStore<PolicyRecord> policies, IBlobStore blobs, IEventStore events, TimeProvider clock, ILogger<PolicyRecord> log, CancellationToken cancel)
     {
         if (!PolicyNames.IsValid(name))
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_name", PolicyNames.Expected);
@@ -39,16 +40,23 @@ internal static partial class PutPolicy
         {
             var stored = await policies.FindAsync(name, cancel);
             if (stored?.Value.Digest == digest)
+            {
+                await TellAsync(stored.Value); // what a crash may have left out
                 return Answer.Json(StatusCodes.Status200OK, ListPolicies.Summary(stored.Value), ApiJson.Default.PolicySummary);
+            }
 
             var done = stored is null ? await policies.TryAddAsync(record, cancel) : await policies.TryReplaceAsync(stored, record, cancel);
             if (!done)
                 continue;
             LogPut(log, name, digest);
+            await TellAsync(record);
             return Answer.Json(stored is null ? StatusCodes.Status201Created : StatusCodes.Status200OK, ListPolicies.Summary(record), ApiJson.Default.PolicySummary);
         }
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this policy at this moment; try again.");
+
+        Task TellAsync(PolicyRecord put) => events.AddAsync(
+            EventRecord.OfPolicy(name, put.UpdatedAt, EventTypes.PolicyChanged, $"{context.CallerName()} put the policy: it is {digest} now, with {put.Paths} paths and {put.Excludes} excludes."), CancellationToken.None);
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "The policy {Name} is now {Digest}")]

@@ -8,17 +8,20 @@ namespace Keylime.Functions.Registrar;
 internal static class DeleteRegistration
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapDelete("/agents/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Registrar));
+        routes.MapDelete("/agents/{id}", HandleAsync).Under(
+            new(Caller.Operator, ApiFamily.Registrar), new("Forget a registration.", null, UpstreamJson.Default.EnvelopeNoResults));
 
     private static async Task<IResult> HandleAsync(
-        AgentId id, IRegistrationStore registrations, IEventStore events, TimeProvider clock, CancellationToken cancel)
+        AgentId id, HttpContext context, IRecordStore<Registration> registrations, EndorsementClaims claims, IEventStore events, TimeProvider clock, CancellationToken cancel)
     {
-        while (await registrations.FindAsync(id, cancel) is { } stored)
+        while (await registrations.FindAsync(id.ToString(), cancel) is { } stored)
         {
+            // Told first: once the row has gone, nothing would remember it.
+            await events.AddAsync(EventRecord.Of(id, clock.GetUtcNow(), EventTypes.RegistrationDeleted,
+                $"{context.CallerName()} deletes the registration: from now on another TPM may claim the id."), cancel);
             if (!await registrations.TryDeleteAsync(stored, cancel))
                 continue;
-            await events.AddAsync(NodeEvent.Of(id, clock.GetUtcNow(), EventTypes.RegistrationDeleted,
-                "An operator deleted the registration: from now on another TPM may claim the id."), cancel);
+            await claims.ReleaseAsync(stored.Value, CancellationToken.None);
             return Answer.Envelope(StatusCodes.Status200OK, "Success");
         }
 

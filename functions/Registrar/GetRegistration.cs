@@ -10,11 +10,12 @@ namespace Keylime.Functions.Registrar;
 internal static class GetRegistration
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/agents/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Registrar));
+        routes.MapGet("/agents/{id}", HandleAsync).Under(
+            new(Caller.Readers, ApiFamily.Registrar), new("One activated registration.", null, UpstreamJson.Default.EnvelopeRegisteredAgentResults));
 
-    private static async Task<IResult> HandleAsync(AgentId id, IRegistrationStore registrations, CancellationToken cancel)
+    private static async Task<IResult> HandleAsync(AgentId id, IRecordStore<Registration> registrations, CancellationToken cancel)
     {
-        if (await registrations.FindAsync(id, cancel) is not { Value: var registration })
+        if (await registrations.FindAsync(id.ToString(), cancel) is not { Value: var registration })
             return new Refusal(StatusCodes.Status404NotFound, "not_found", $"Agent with ID '{id}' not found");
         if (!registration.Active)
             return new Refusal(StatusCodes.Status404NotFound, "not_activated", $"Agent with ID '{id}' has not been activated");

@@ -11,16 +11,17 @@ internal static class ListRegistrations
     private const int PageSize = 1000;
 
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/agents", HandleAsync).Under(new(Caller.Operator, ApiFamily.Registrar));
+        routes.MapGet("/agents", HandleAsync).Under(
+            new(Caller.Readers, ApiFamily.Registrar), new("The ids of all registrations, active or not.", null, UpstreamJson.Default.EnvelopeRegisteredAgentsResults));
 
-    private static async Task<IResult> HandleAsync(IRegistrationStore registrations, CancellationToken cancel)
+    private static async Task<IResult> HandleAsync(IRecordStore<Registration> registrations, CancellationToken cancel)
     {
         var ids = new List<string>(); // upstream's answer has no pages
         Continuation? after = null;
         do
         {
-            var page = await registrations.ListAsync(after, PageSize, cancel);
-            ids.AddRange(page.Items.Select(id => id.ToString()));
+            var page = await registrations.ListKeysAsync(after, PageSize, cancel);
+            ids.AddRange(page.Items);
             after = page.Next;
         }
         while (after is not null);

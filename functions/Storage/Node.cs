@@ -10,7 +10,7 @@ namespace Keylime.Functions.Storage;
 internal sealed record Node
 {
     /// <summary>The version that rows are written in. Rows of every earlier version are read for ever.</summary>
-    public const int CurrentSchema = 1;
+    public const int CurrentSchema = 2;
 
     public int Schema { get; init; } = CurrentSchema;
 
@@ -37,7 +37,16 @@ internal sealed record Node
 
     public required int IntervalSeconds { get; init; }
 
+    /// <summary>Why nobody has admitted it yet; <see langword="null"/> for a node that is admitted. What waits may open no session.</summary>
+    public string? Waiting { get; init; }
+
+    /// <summary>Who admitted it: <c>token NAME</c> or <c>rule NAME</c>.</summary>
+    public string? AdmittedBy { get; init; }
+
     public DateTimeOffset? RetiredAt { get; init; }
+
+    /// <summary>When it was last brought back from retirement.</summary>
+    public DateTimeOffset? ReactivatedAt { get; init; }
 
     public NodeSession? Session { get; init; }
 

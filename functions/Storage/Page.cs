@@ -10,7 +10,7 @@ internal sealed record Page<T>(IReadOnlyList<T> Items, Continuation? Next);
 /// <summary>Where a page starts: right behind a key. Opaque to whoever carries it, and no secret.</summary>
 internal readonly record struct Continuation(string Key)
 {
-    private const int MaxLength = 512;
+    private const int MaxLength = 2048;
 
     public override string ToString() => Base64Url.EncodeToString(Encoding.UTF8.GetBytes(Key));
 

@@ -16,6 +16,11 @@ namespace Keylime.Functions.Storage;
 [JsonSerializable(typeof(Node))]
 [JsonSerializable(typeof(Registration))]
 [JsonSerializable(typeof(VerdictRecord))]
-[JsonSerializable(typeof(NodeEvent))]
+[JsonSerializable(typeof(EventRecord))]
 [JsonSerializable(typeof(PolicyRecord))]
+[JsonSerializable(typeof(EndorsementOwner))]
+[JsonSerializable(typeof(KnownEndorsementKey))]
+[JsonSerializable(typeof(TrustedCertificate))]
+[JsonSerializable(typeof(EnrolmentRule))]
+[JsonSerializable(typeof(AccessToken))]
 internal sealed partial class StorageJson : JsonSerializerContext;

@@ -9,7 +9,8 @@ namespace Keylime.Functions.Verifier;
 internal static class GetAttestation
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/agents/{id}/attestations/{number}", HandleAsync).Under(new(Caller.AgentOrOperator, ApiFamily.Attestations));
+        routes.MapGet("/agents/{id}/attestations/{number}", HandleAsync).Under(
+            new(Caller.Agent | Caller.Readers, ApiFamily.Attestations), new("One attestation, or the latest.", null, UpstreamJson.Default.DocumentAttestationAttributes));
 
     private static async Task<IResult> HandleAsync(
         AgentId id, string number, HttpContext context, INodeStore nodes, IVerdictStore verdicts, CancellationToken cancel)

@@ -99,12 +99,7 @@ internal sealed partial class Judge(CompiledPolicies policies, Appraiser apprais
     }
 
     public static Coverage Describe(IdentityLevel identity, Keylime.Attestation.Coverage? covered) => new(
-        identity switch
-        {
-            IdentityLevel.EndorsementCertificate => "ek-certificate",
-            IdentityLevel.EndorsementKey => "ek-key",
-            _ => "none",
-        },
+        Hosting.IdentityNames.Of(identity),
         covered?.BootPcrValues == true ? "pcr-values" : "none",
         covered?.RuntimeIma == true ? "ima" : "none");
 

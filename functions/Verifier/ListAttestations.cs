@@ -11,7 +11,8 @@ internal static class ListAttestations
     private const int PageSize = 100;
 
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/agents/{id}/attestations", HandleAsync).Under(new(Caller.AgentOrOperator, ApiFamily.Attestations));
+        routes.MapGet("/agents/{id}/attestations", HandleAsync).Under(
+            new(Caller.Agent | Caller.Readers, ApiFamily.Attestations), new("The attestations of an agent, newest first.", null, UpstreamJson.Default.ListDocumentAttestationAttributes));
 
     private static async Task<IResult> HandleAsync(
         AgentId id, string? after, HttpContext context, INodeStore nodes, IVerdictStore verdicts, CancellationToken cancel)

@@ -11,7 +11,9 @@ namespace Keylime.Functions.Verifier;
 internal static class OpenSession
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapPost("/sessions", HandleAsync).Under(new(Caller.Anyone, ApiFamily.Sessions, RouteRules.SessionBody));
+        routes.MapPost("/sessions", HandleAsync).Under(
+            new(Caller.Anyone, ApiFamily.Sessions, RouteRules.SessionBody),
+            new("Ask for a challenge.", UpstreamJson.Default.DocumentSessionAttributes, UpstreamJson.Default.DocumentSessionAttributes));
 
     private static async Task<IResult> HandleAsync(
         HttpContext context, SessionIds sessions, IChallengeSource challenges, RateLimits limits, TimeProvider clock, CancellationToken cancel)

@@ -15,11 +15,13 @@ internal static partial class ProveSession
     private const int MaxTries = 5;
 
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapPatch("/sessions/{session}", HandleAsync).Under(new(Caller.Anyone, ApiFamily.Sessions, RouteRules.SessionBody));
+        routes.MapPatch("/sessions/{session}", HandleAsync).Under(
+            new(Caller.Anyone, ApiFamily.Sessions, RouteRules.SessionBody),
+            new("Prove possession of the attestation key; the answer has a token.", UpstreamJson.Default.DocumentSessionAttributes, UpstreamJson.Default.DocumentSessionAttributes));
 
     // The order is upstream's (keylime-wire 2A.2).
     private static async Task<IResult> HandleAsync(
-        string session, HttpContext context, SessionIds sessions, IChallengeSource challenges, INodeStore nodes, RateLimits limits,
+        string session, HttpContext context, SessionIds sessions, IChallengeSource challenges, INodeStore nodes, IEventStore events, RateLimits limits,
         TimeProvider clock, ILogger<NodeSession> log, CancellationToken cancel)
     {
         if (limits.CheckAddress(context) is { } limited)
@@ -47,7 +49,7 @@ internal static partial class ProveSession
         for (var tries = 0; tries < MaxTries; tries++)
         {
             var stored = await nodes.FindAsync(agent, cancel);
-            if (stored is null or { Value.RetiredAt: not null })
+            if (stored is null or { Value.RetiredAt: not null } or { Value.Waiting: not null })
                 return Say(StatusCodes.Status200OK, id, agent, challenge, proof, now, null, null);
 
             if (stored.Value.Session is { } last && id.IssuedAt <= last.IssuedAt)
@@ -56,6 +58,7 @@ internal static partial class ProveSession
             if (Check(stored.Value, challenge, proof) is { } finding)
             {
                 LogRefused(log, agent, finding.Code);
+                await events.AddAsync(EventRecord.OncePerMinute(agent, now, EventTypes.ProofRefused, $"A proof of possession was refused: {finding.Code}: {finding.Detail}"), cancel);
                 return Say(StatusCodes.Status401Unauthorized, id, agent, challenge, proof, now, null, null);
             }
 
@@ -65,6 +68,7 @@ internal static partial class ProveSession
             if (await nodes.TryReplaceAsync(stored, next, cancel) is not null)
             {
                 LogProven(log, agent);
+                limits.Proven(context);
                 return Say(StatusCodes.Status200OK, id, agent, challenge, proof, now, token, expires);
             }
         }

@@ -19,11 +19,13 @@ internal static partial class RequestAttestation
     private static readonly TimeSpan ChallengeLifetime = TimeSpan.FromSeconds(1800);
 
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapPost("/agents/{id}/attestations", HandleAsync).Under(new(Caller.Agent, ApiFamily.Attestations, RouteRules.CapabilitiesBody));
+        routes.MapPost("/agents/{id}/attestations", HandleAsync).Under(
+            new(Caller.Agent, ApiFamily.Attestations, RouteRules.CapabilitiesBody),
+            new("Say what can be proven; the answer says what to prove.", UpstreamJson.Default.DocumentAttestationAttributes, UpstreamJson.Default.DocumentAttestationAttributes, StatusCodes.Status201Created));
 
     // The order is upstream's (keylime-wire 2B.3).
     private static async Task<IResult> HandleAsync(
-        AgentId id, HttpContext context, INodeStore nodes, IPolicyStore policies, Settlement settlement, IChallengeSource challenges,
+        AgentId id, HttpContext context, INodeStore nodes, IRecordStore<PolicyRecord> policies, Settlement settlement, IChallengeSource challenges,
         TimeProvider clock, ILogger<OpenAttestation> log, CancellationToken cancel)
     {
         var stored = context.Features.GetRequiredFeature<Stored<Node>>();

@@ -21,7 +21,7 @@ internal sealed class Settlement(INodeStore nodes, IVerdictStore verdicts, IEven
             {
                 (null, null) => [],
                 // Somebody else has brought it in, or the node was retired meanwhile; one that was enrolled anew has nothing to do with it.
-                (null, not null) => known.RequestedAt >= read.Value.EnrolledAt ? [known] : [],
+                (null, not null) => known.RequestedAt >= (read.Value.ReactivatedAt ?? read.Value.EnrolledAt) ? [known] : [],
                 ({ } open, not null) when open.UnsettledFrom == known.Message.Attestation && open.Number == known.Message.Attestation => [known],
                 ({ } open, _) => await verdicts.ListSinceAsync(read.Value.Id, open.UnsettledFrom, MaxPending, cancel),
             };

@@ -37,7 +37,7 @@ internal static class Standing
     }
 
     /// <summary>What an operator should know of the change. The same keys whenever it is asked, so nothing is told twice.</summary>
-    public static IEnumerable<NodeEvent> Events(Node before, VerdictRecord verdict)
+    public static IEnumerable<EventRecord> Events(Node before, VerdictRecord verdict)
     {
         var message = verdict.Message;
         if (Has(before, verdict))
@@ -45,6 +45,12 @@ internal static class Standing
 
         if (before.Clock is { } old && verdict.Clock is { } now && now.ResetCount != old.ResetCount)
             yield return Of(EventTypes.NodeRebooted, $"The TPM was reset: resetCount went from {old.ResetCount} to {now.ResetCount}.");
+
+        // The sweep may not have come to it while the node was overdue.
+        foreach (var overdue in Overdue(before, message.At))
+            yield return overdue;
+        if (before is { RetiredAt: null, Last.Pass: true, SilentAt: { } silent } && silent <= message.At)
+            yield return Of(EventTypes.NodeReturned, $"Evidence came again, after silence since {before.Last!.At:u}.");
 
         switch (before.Last, verdict.Pass)
         {
@@ -61,7 +67,18 @@ internal static class Standing
                 break;
         }
 
-        NodeEvent Of(string type, string detail) => NodeEvent.Of(before.Id, message.At, type, detail, message.Attestation);
+        EventRecord Of(string type, string detail) => EventRecord.Of(before.Id, message.At, type, detail, message.Attestation);
+    }
+
+    /// <summary>What there is to tell of a node that nothing came from until now. Their times are those of its row.</summary>
+    public static IEnumerable<EventRecord> Overdue(Node node, DateTimeOffset now)
+    {
+        if (node is not { RetiredAt: null, Last: { Pass: true } last, LateAt: { } late, SilentAt: { } silent })
+            yield break;
+        if (late <= now)
+            yield return EventRecord.Of(node.Id, late, EventTypes.NodeLate, $"Its evidence is overdue; the last came at {last.At:u}.", last.Attestation);
+        if (silent <= now)
+            yield return EventRecord.Of(node.Id, silent, EventTypes.NodeSilent, $"Nothing came since {last.At:u}: nothing is known of it any more.", last.Attestation);
     }
 
     private static bool Has(Node node, VerdictRecord verdict) => node.Last?.Attestation >= verdict.Message.Attestation;

@@ -12,7 +12,9 @@ namespace Keylime.Functions.Verifier;
 internal static partial class SubmitEvidence
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapPatch("/agents/{id}/attestations/{number}", HandleAsync).Under(new(Caller.Agent, ApiFamily.Attestations, RouteRules.EvidenceBody));
+        routes.MapPatch("/agents/{id}/attestations/{number}", HandleAsync).Under(
+            new(Caller.Agent, ApiFamily.Attestations, RouteRules.EvidenceBody),
+            new("Answer the challenge; the answer has the verdict.", UpstreamJson.Default.DocumentAttestationAttributes, UpstreamJson.Default.DocumentAttestationAttributes, StatusCodes.Status202Accepted));
 
     private static async Task<IResult> HandleAsync(
         AgentId id, string number, HttpContext context, IVerdictStore verdicts, IEventStore events, Settlement settlement, Judge judge,
@@ -34,7 +36,7 @@ internal static partial class SubmitEvidence
             case Attestations.ResourceType:
                 break;
             case "error": // how upstream's agent says that it cannot do what it was asked
-                await events.AddAsync(NodeEvent.Of(id, open.RequestedAt, EventTypes.AgentError, "The agent reported that it could not collect the evidence.", open.Number), cancel);
+                await events.AddAsync(EventRecord.Of(id, open.RequestedAt, EventTypes.AgentError, "The agent reported that it could not collect the evidence.", open.Number), cancel);
                 return new Refusal(StatusCodes.Status400BadRequest, "agent_error", "The agent reported that it could not collect the evidence.");
             default:
                 return new Refusal(StatusCodes.Status400BadRequest, "invalid_request", "must be 'attestation'") { Pointer = "/data/type" };

@@ -7,7 +7,7 @@ namespace Keylime.Protocol.Api;
 [JsonConverter(typeof(JsonStringEnumConverter<NodeState>))]
 public enum NodeState
 {
-    /// <summary>Enrolled, and not attested yet.</summary>
+    /// <summary>Waits to be admitted, or to attest for the first time; its reason says which.</summary>
     [JsonStringEnumMemberName("pending")] Pending,
 
     /// <summary>Its last verdict was a pass, and its next one is not overdue.</summary>
@@ -84,6 +84,9 @@ public sealed record NodeDetails
     /// <summary>SHA-256 of the endorsement key's SubjectPublicKeyInfo, in hex.</summary>
     public required string EndorsementKeyHash { get; init; }
 
+    /// <summary>The name, in hex, of another attestation key that the same TPM has proven, and that waits for approval.</summary>
+    public string? ProposedKeyName { get; init; }
+
     public required IReadOnlyDictionary<string, IReadOnlyList<string>> Pcrs { get; init; }
 
     public VerdictMessage? LastVerdict { get; init; }
@@ -99,7 +102,10 @@ public sealed record NodeList(IReadOnlyList<NodeSummary> Nodes)
 }
 
 /// <summary>What a verdict looked at. A layer that nobody judged is never part of a pass by default.</summary>
-/// <param name="Identity">How well the TPM is known: <c>ek-certificate</c> (chains to a trusted root), <c>ek-key</c> (it does not), <c>none</c>.</param>
+/// <param name="Identity">
+/// How well the TPM is known: <c>ek-certificate</c> or <c>iak-certificate</c> (chains to a trusted root), or weaker: <c>ek-list</c> (on the operator's list),
+/// <c>ek-key</c> (nobody vouches for it), <c>none</c>.
+/// </param>
 /// <param name="Boot"><c>pcr-values</c> where allowed PCR values were compared, else <c>none</c>.</param>
 /// <param name="Runtime"><c>ima</c> where a runtime policy judged the measurement list, else <c>none</c>.</param>
 public sealed record Coverage(string Identity, string Boot, string Runtime);
@@ -173,7 +179,8 @@ public sealed record VerdictList(IReadOnlyList<VerdictMessage> Verdicts)
 
 /// <summary>Something that an operator should know of.</summary>
 /// <param name="Type">Stable and dotted: <c>node.failed</c>, <c>registration.identity_conflict</c> …</param>
-public sealed record EventMessage(string Id, DateTimeOffset At, string Type, AgentId Node, string Detail);
+/// <param name="Subject">Whom it is about: a node's id, <c>policy:NAME</c>, or <c>service:</c>.</param>
+public sealed record EventMessage(string Id, DateTimeOffset At, string Type, string Subject, string Detail);
 
 public sealed record EventList(IReadOnlyList<EventMessage> Events)
 {

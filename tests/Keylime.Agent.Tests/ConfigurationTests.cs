@@ -41,7 +41,9 @@ public sealed class ConfigurationTests : IDisposable
     [InlineData("tpm-signing-alg", "ecdsa")]
     [InlineData("tpm-encryption-alg", "rsa1024")]
     [InlineData("tls-accept-invalid-certs", "true")]
-    [InlineData("enable-iak-idevid", "true")]
+    [InlineData("iak-handle", "5")]
+    [InlineData("iak-idevid-template", "H-9")]
+    [InlineData("tpm-ek-profile", "X-1")]
     [InlineData("no-such-option", "1")]
     [InlineData("keylime-dir", "/nonexistent")]
     public void A_value_that_cannot_be_is_named(string name, string value)

@@ -174,13 +174,4 @@ public sealed class FileTests : IDisposable
         backoff.Reset();
         Assert.InRange(backoff.Next(null), TimeSpan.FromSeconds(0.5), TimeSpan.FromSeconds(1));
     }
-
-    [Theory]
-    [InlineData("3003020101FFFF", "3003020101")]
-    [InlineData("30030201", "")]
-    [InlineData("FFFFFF", "")]
-    [InlineData("", "")]
-    [InlineData("308103020101", "308103020101")]
-    public void A_certificate_is_taken_out_of_its_padding(string nv, string der) =>
-        Assert.Equal(der, Convert.ToHexString(Der.Trim(Convert.FromHexString(nv))));
 }

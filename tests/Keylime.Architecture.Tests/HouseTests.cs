@@ -23,7 +23,7 @@ public sealed partial class HouseTests
         ["tpm"] = [],
         ["protocol"] = [],
         ["attestation"] = [],
-        ["functions"] = ["Microsoft.Data.Sqlite"],
+        ["functions"] = ["Azure.Data.Tables", "Azure.Identity", "Azure.Storage.Blobs", "Microsoft.Data.Sqlite"],
         ["agent"] = [],
         ["tenant"] = ["Spectre.Console", "System.CommandLine"],
     };
@@ -148,6 +148,6 @@ public sealed partial class HouseTests
     [GeneratedRegex(@"\]\(([^)\s]+)\)")]
     private static partial Regex Link();
 
-    [GeneratedRegex(@"(?:^|`|\n)keylime (login|node|policy|watch)\b")]
+    [GeneratedRegex(@"(?:^|`|\n)keylime (\w+)\b")]
     private static partial Regex Command();
 }

@@ -89,7 +89,7 @@ public sealed class AttestationTests
         service.Clock.Advance(TimeSpan.FromDays(10));
         Assert.Equal("failed", State(await agent.NodeAsync()));
         var (types, _) = await EventsAsync(service);
-        Assert.Equal(["node.enrolled", "node.failed", "node.trusted"], types.Order());
+        Assert.Equal(["node.enrolled", "node.failed", "node.pending", "node.trusted", "registration.activated"], types.Order());
     }
 
     [Fact]

@@ -1,6 +1,5 @@
 using System.Net;
 using System.Text.Json.Nodes;
-using Keylime.Testing;
 
 namespace Keylime.Functions.Tests;
 
@@ -56,17 +55,6 @@ public sealed class RegistrarTests
 
         service.Clock.Advance(TimeSpan.FromSeconds(60));
         Assert.Equal("pass", (await agent.AttestAsync())["evaluation"]!.GetValue<string>());
-    }
-
-    [Fact]
-    public async Task The_same_TPM_with_another_attestation_key_is_refused_too()
-    {
-        await using var service = await TestService.StartAsync();
-        using var agent = await TestAgent.EnrolledAsync(service, "node");
-        using var other = new SoftwareTpm();
-        var claim = agent.Registration();
-        claim["aik_tpm"] = Convert.ToBase64String(other.AttestationKey.EncodeSized());
-        Assert.Equal(HttpStatusCode.Forbidden, (await service.Anonymous.SendAsync("POST", "/v2.6/agents/node", claim)).Status);
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Text.Json.Nodes;
 using Keylime.Functions.Hosting;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
@@ -11,19 +12,20 @@ public sealed class RouteTests
     // Whoever changes this list changes who may do what without a token: by intent, and with a reason.
     private static readonly string[] OpenToAnyone =
     [
-        "/", "/health", "/version", "/versions", "/v2.6", "/v3", "/v3.0", "/agents", "/agents/{id}", "/agents/{id}/activate", "/sessions", "/sessions/{session}",
+        "/", "/health", "/openapi.json", "/version", "/versions", "/v2.6", "/v3", "/v3.0", "/agents", "/agents/{id}", "/agents/{id}/activate", "/sessions", "/sessions/{session}",
     ];
 
     [Fact]
-    public async Task Every_route_declares_its_rules()
+    public async Task Every_route_declares_its_rules_and_what_it_does()
     {
         await using var service = await TestService.StartAsync();
         Assert.NotEmpty(Routes(service));
         foreach (var route in Routes(service))
         {
             var rules = route.Metadata.GetMetadata<RouteRules>();
-            Assert.True(rules is not null, route.DisplayName);
-            if (rules.Caller != Caller.Anyone)
+            Assert.True(rules is not null && rules.Callers != Caller.None, route.DisplayName);
+            Assert.NotNull(route.Metadata.GetMetadata<RouteDoc>());
+            if (!rules.Callers.HasFlag(Caller.Anyone))
                 continue;
             var path = "/" + route.RoutePattern.RawText!.TrimStart('/');
             var bare = path.StartsWith("/v2", StringComparison.Ordinal) || path.StartsWith("/v3", StringComparison.Ordinal)
@@ -33,38 +35,136 @@ public sealed class RouteTests
     }
 
     [Fact]
-    public async Task No_route_answers_whoever_has_no_right_token()
+    public async Task CVE_2026_1709_GHSA_4jqp_9qjv_57m2_every_route_times_every_caller()
     {
         await using var service = await TestService.StartAsync();
         using var agent = await TestAgent.EnrolledAsync(service, "victim");
         using var other = await TestAgent.EnrolledAsync(service, "other");
+        var created = (await service.Operator.SendAsync("POST", "/v1/tokens", new JsonObject { ["name"] = "old", ["role"] = "operator", ["days"] = 1 })).Expect(HttpStatusCode.Created);
+        service.Clock.Advance(TimeSpan.FromDays(2));
+        await agent.AuthenticateAsync();
+        await other.AuthenticateAsync();
+        (string Name, Caller Is, string? Token, string? Header)[] callers =
+        [
+            ("anonymous", Caller.None, null, null),
+            ("a forged token", Caller.None, "operator.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", null),
+            ("an expired token", Caller.None, created["token"]!.GetValue<string>(), null),
+            ("another agent", Caller.None, other.Token, null),
+            ("the agent", Caller.Agent, agent.Token, null),
+            ("an operator", Caller.Operator, service.TokenOf("operator"), null),
+            ("an approver", Caller.Approver, service.TokenOf("approver"), null),
+            ("an auditor", Caller.Auditor, service.TokenOf("auditor"), null),
+            ("forged headers of the host", Caller.None, null, "X-Azure-Functions-InvocationId"),
+            ("a forged principal", Caller.None, null, "X-MS-CLIENT-PRINCIPAL"),
+        ];
+
+        var (combinations, refused) = (0, 0);
         foreach (var route in Routes(service))
         {
             var rules = route.Metadata.GetMetadata<RouteRules>()!;
-            var path = "/" + route.RoutePattern.RawText!.TrimStart('/')
-                .Replace("{id}", "victim", StringComparison.Ordinal).Replace("{number}", "0", StringComparison.Ordinal)
-                .Replace("{name}", "victim", StringComparison.Ordinal).Replace("{session}", "x", StringComparison.Ordinal);
             foreach (var method in route.Metadata.GetMetadata<HttpMethodMetadata>()!.HttpMethods)
             {
-                var (nobody, forged, stranger) = (await TryAsync(null), await TryAsync("forged"), await TryAsync(other.Token));
-                if (rules.Caller == Caller.Anyone)
+                foreach (var caller in callers)
                 {
-                    Assert.All(new[] { nobody, forged, stranger }, s => Assert.NotEqual(HttpStatusCode.Unauthorized, s));
-                    continue;
+                    var may = rules.Callers.HasFlag(Caller.Anyone) || (rules.Callers & caller.Is) != 0;
+
+                    // Who may, asks about nobody, so that nothing is changed; who may not, about the victim.
+                    var about = may && caller.Is != Caller.Agent && !rules.Callers.HasFlag(Caller.Anyone) ? "nobody" : "victim";
+                    var path = "/" + route.RoutePattern.RawText!.TrimStart('/')
+                        .Replace("{id}", about, StringComparison.Ordinal).Replace("{number}", "0", StringComparison.Ordinal)
+                        .Replace("{name}", about, StringComparison.Ordinal).Replace("{session}", "x", StringComparison.Ordinal)
+                        .Replace("{thumbprint}", "00", StringComparison.Ordinal).Replace("{hash}", "00", StringComparison.Ordinal);
+                    using var client = service.CreateClient(caller.Token);
+                    if (caller.Header is { } header)
+                        client.DefaultRequestHeaders.Add(header, "eyJyb2xlIjoib3BlcmF0b3IifQ==");
+                    var reply = await client.SendAsync(method, path);
+                    var stopped = reply.Status == HttpStatusCode.Unauthorized
+                        || reply.Text.Contains("which may not do this", StringComparison.Ordinal) || reply.Text.Contains("Only the Functions host", StringComparison.Ordinal);
+                    Assert.True(stopped == !may, $"{caller.Name}: {method} {path}: {reply.Status} {reply.Text}");
+                    combinations++;
+                    refused += stopped ? 1 : 0;
                 }
-
-                Assert.All(new[] { nobody, forged, stranger }, s => Assert.True(s == HttpStatusCode.Unauthorized, $"{method} {path}: {s}"));
-                if (rules.Caller == Caller.Operator)
-                    Assert.True(await TryAsync(agent.Token) == HttpStatusCode.Unauthorized, $"{method} {path}");
-                if (rules.Caller == Caller.Agent)
-                    Assert.True(await TryAsync(service.Operator.DefaultRequestHeaders.Authorization!.Parameter) == HttpStatusCode.Unauthorized, $"{method} {path}");
-
-                async Task<HttpStatusCode> TryAsync(string? token) => (await service.Anonymous.SendAsync(method, path, null, token: token)).Status;
             }
         }
 
+        TestContext.Current.SendDiagnosticMessage($"authorisation matrix: {combinations} combinations of route, method and caller, {refused} refused");
+        Assert.True(combinations > 800 && refused > 400, $"{combinations}, {refused}");
+
         // Nothing of all that changed anything.
         Assert.Equal("pass", (await agent.AttestAsync())["evaluation"]!.GetValue<string>());
+    }
+
+    [Fact]
+    public async Task Only_the_hosts_own_call_runs_a_trigger()
+    {
+        await using (var alone = await TestService.StartAsync())
+            Assert.Equal(HttpStatusCode.Forbidden, (await alone.Operator.SendAsync("POST", "/trg-sweep")).Status);
+
+        var port = FreePort();
+        await using var service = await TestService.StartAsync(configure: o => o with { HandlerPort = port });
+        Assert.Equal(HttpStatusCode.OK, await CallAsync(null, null));
+        foreach (var header in (string[])["X-Forwarded-Host", "X-Forwarded-For", "X-Forwarded-Proto", "x-ms-invocation-id", "X-ARR-LOG-ID"])
+            Assert.Equal(HttpStatusCode.Forbidden, await CallAsync(header, null));
+        Assert.Equal(HttpStatusCode.Forbidden, await CallAsync(null, "attest.example.org"));
+        Assert.Equal(HttpStatusCode.Forbidden, await CallAsync(null, $"attest.example.org:{port}"));
+
+        async Task<HttpStatusCode> CallAsync(string? header, string? host)
+        {
+            using var client = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/trg-sweep");
+            if (header is not null)
+                request.Headers.Add(header, "x");
+            request.Headers.Host = host;
+            return (await client.SendAsync(request, TestContext.Current.CancellationToken)).StatusCode;
+        }
+    }
+
+    [Fact]
+    public async Task The_OpenAPI_document_has_every_route_and_no_other()
+    {
+        await using var service = await TestService.StartAsync();
+        var document = (await service.Anonymous.SendAsync("GET", "/openapi.json")).Expect(HttpStatusCode.OK);
+        Assert.Equal("3.1.0", document["openapi"]!.GetValue<string>());
+        var told = document["paths"]!.AsObject().SelectMany(p => p.Value!.AsObject().Select(o => $"{o.Key.ToUpperInvariant()} {p.Key}"));
+        var there = Routes(service).Where(r => r.Metadata.GetMetadata<RouteRules>()!.Callers != Caller.HostTrigger)
+            .SelectMany(r => r.Metadata.GetMetadata<HttpMethodMetadata>()!.HttpMethods.Select(m => $"{m} /{r.RoutePattern.RawText!.TrimStart('/')}"));
+        Assert.Equal(there.Order(StringComparer.Ordinal), told.Order(StringComparer.Ordinal));
+
+        // Every reference leads somewhere, and what a route says of its callers is what its rules say.
+        foreach (var reference in References(document))
+            Assert.True(Follow(document, reference) is not null, reference);
+        foreach (var route in Routes(service).Where(r => r.Metadata.GetMetadata<RouteRules>()!.Callers != Caller.HostTrigger))
+        {
+            var operation = document["paths"]!["/" + route.RoutePattern.RawText!.TrimStart('/')]![route.Metadata.GetMetadata<HttpMethodMetadata>()!.HttpMethods[0].ToLowerInvariant()]!;
+            var callers = operation["x-callers"]!.AsArray().Aggregate(Caller.None, (all, c) => all | Enum.Parse<Caller>(c!.GetValue<string>()));
+            Assert.Equal(route.Metadata.GetMetadata<RouteRules>()!.Callers, callers);
+            Assert.Equal(callers != Caller.Anyone, operation["security"]!.AsArray().Count > 0);
+        }
+
+        Assert.Equal("#/components/schemas/EnrolNode", document["paths"]!["/v1/nodes/{id}"]!["put"]!["requestBody"]!["content"]!["application/json"]!["schema"]!["$ref"]!.GetValue<string>());
+        Assert.NotNull(document["components"]!["schemas"]!["EnrolNode"]!["properties"]!["runtimePolicy"]);
+    }
+
+    private static IEnumerable<string> References(JsonNode node) => node switch
+    {
+        JsonObject members => members.Where(m => m.Value is not null).SelectMany(m => m.Key == "$ref" && m.Value is JsonValue value ? [value.GetValue<string>()] : References(m.Value!)),
+        JsonArray items => items.OfType<JsonNode>().SelectMany(References),
+        _ => [],
+    };
+
+    private static JsonNode? Follow(JsonNode document, string reference) =>
+        reference.TrimStart('#', '/').Split('/').Aggregate((JsonNode?)document, (at, part) => at switch
+        {
+            JsonObject members => members[part.Replace("~1", "/", StringComparison.Ordinal).Replace("~0", "~", StringComparison.Ordinal)],
+            JsonArray items => items[int.Parse(part, System.Globalization.CultureInfo.InvariantCulture)],
+            _ => null,
+        });
+
+    private static int FreePort()
+    {
+        using var socket = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
+        socket.Start();
+        return ((IPEndPoint)socket.LocalEndpoint).Port;
     }
 
     [Fact]

@@ -13,6 +13,15 @@ internal sealed class TestAgent : IDisposable
 {
     private readonly string _log = Path.Combine(Directory.CreateTempSubdirectory("agent-").FullName, "list");
     private readonly bool _ownsTpm;
+    private readonly bool _ownsLog = true;
+    private TestAgent? _withNewKey;
+
+    // The same machine, as it talks to another process of the service, or with another key.
+    private TestAgent(TestAgent other, TestService service, SoftwareTpm tpm)
+    {
+        Directory.Delete(Path.GetDirectoryName(_log)!); // made by the field
+        (Service, Id, Tpm, _log, Ima, BootTime, _ownsLog) = (service, other.Id, tpm, other._log, other.Ima, other.BootTime, false);
+    }
 
     public TestAgent(TestService service, string id, SoftwareTpm? tpm = null)
     {
@@ -35,6 +44,9 @@ internal sealed class TestAgent : IDisposable
 
     public string? Token { get; set; }
 
+    /// <summary>What it sends as its endorsement certificate.</summary>
+    public string EndorsementCertificate { get; set; } = "";
+
     public DateTimeOffset BootTime { get; set; } = new(2026, 11, 23, 8, 0, 0, TimeSpan.Zero);
 
     public byte[] ImaList => File.Exists(_log) ? File.ReadAllBytes(_log) : [];
@@ -55,10 +67,59 @@ internal sealed class TestAgent : IDisposable
         return agent;
     }
 
+    public TestAgent At(TestService service) => new(this, service, Tpm);
+
+    /// <summary>The same machine and TPM with another attestation key; the same one each time.</summary>
+    public TestAgent WithNewKey() => _withNewKey ??= new(this, Service, Tpm.WithNewAttestationKey());
+
+    /// <summary>Registered, activated and enrolled, with a policy that allows its list.</summary>
+    public async Task EnrolAsync()
+    {
+        await RegisterAsync();
+        await PutPolicyAsync();
+        (await Service.Operator.SendAsync("PUT", $"/v1/nodes/{Id}", new JsonObject { ["runtimePolicy"] = Id })).Expect(HttpStatusCode.Created);
+    }
+
+    public async Task RegisterOnlyAsync() => (await Service.Anonymous.SendAsync("POST", $"/v2.6/agents/{Id}", Registration())).Expect(HttpStatusCode.OK);
+
+    /// <returns>Whether all of it succeeded.</returns>
+    public async Task<bool> RegisterAsync(TestService service)
+    {
+        var reply = await service.Anonymous.SendAsync("POST", $"/v2.6/agents/{Id}", Registration());
+        return reply.Status == HttpStatusCode.OK
+            && (await service.Anonymous.SendAsync("PUT", $"/v2.6/agents/{Id}", new JsonObject { ["auth_tag"] = Tag(reply.Json["results"]!["blob"]!.GetValue<string>()) })).Status == HttpStatusCode.OK;
+    }
+
+    /// <summary>Puts the endorsement key on the operator's list.</summary>
+    public async Task ListKeyAsync() => (await Service.Operator.SendAsync("POST", "/v1/known-keys", new JsonObject
+    {
+        ["keys"] = new JsonArray(new JsonObject { ["hash"] = EndorsementKeyHash }),
+    })).Expect(HttpStatusCode.OK);
+
+    public string EndorsementKeyHash => Convert.ToHexStringLower(Attestation.EndorsementKeys.SpkiHash(Tpm.EndorsementKey));
+
+    /// <summary>A session and an attestation; one that is not due yet counts as done.</summary>
+    /// <returns>Whether all of it succeeded.</returns>
+    public async Task<bool> AttestAtAsync(TestService service)
+    {
+        using var here = At(service);
+        var (session, challenge) = await here.OpenSessionAsync();
+        var proof = await here.ProveAsync(session, here.Proof(challenge));
+        if (proof.Status != HttpStatusCode.OK)
+            return false;
+        here.Token = proof.Json["data"]!["attributes"]!["token"]!.GetValue<string>();
+        var asked = await here.AskAsync();
+        if (asked.Status == HttpStatusCode.TooManyRequests)
+            return true;
+        return asked.Status == HttpStatusCode.Created && (await here.SubmitAsync(Read(asked), here.Collect(Read(asked)))).Status == HttpStatusCode.Accepted;
+    }
+
     public Task MeasureAsync(string path) => Ima.MeasureAsync(SHA256.HashData(Encoding.UTF8.GetBytes(path)), Encoding.UTF8.GetBytes(path), Cancel);
 
     /// <summary>A policy that allows exactly what is in the list now.</summary>
-    public async Task PutPolicyAsync()
+    public async Task PutPolicyAsync() => Assert.True(await TryPutPolicyAsync(Service));
+
+    public async Task<bool> TryPutPolicyAsync(TestService service)
     {
         var digests = new JsonObject();
         foreach (var line in Encoding.UTF8.GetString(ImaList).Split('\n', StringSplitOptions.RemoveEmptyEntries))
@@ -78,13 +139,12 @@ internal sealed class TestAgent : IDisposable
             ["ima-buf"] = new JsonObject(),
             ["verification-keys"] = "",
         };
-        var reply = await Service.Operator.SendAsync("PUT", $"/v1/policies/{Id}", policy);
-        Assert.True(reply.Status is HttpStatusCode.Created or HttpStatusCode.OK, reply.Text);
+        return (await service.Operator.SendAsync("PUT", $"/v1/policies/{Id}", policy)).Status is HttpStatusCode.Created or HttpStatusCode.OK;
     }
 
     public JsonObject Registration() => new()
     {
-        ["ekcert"] = "",
+        ["ekcert"] = EndorsementCertificate,
         ["ek_tpm"] = Convert.ToBase64String(Tpm.EndorsementKey.EncodeSized()),
         ["aik_tpm"] = Convert.ToBase64String(Tpm.AttestationKey.EncodeSized()),
         ["mtls_cert"] = "disabled",
@@ -197,6 +257,11 @@ internal sealed class TestAgent : IDisposable
     public async Task<Asked> AskedAsync()
     {
         var reply = await AskAsync();
+        return Read(reply);
+    }
+
+    private static Asked Read(Reply reply)
+    {
         var requested = reply.Expect(HttpStatusCode.Created)["data"]!["attributes"]!["evidence_requested"]!.AsArray();
         var quote = requested[0]!["chosen_parameters"]!;
         var (bank, pcrs) = quote["selected_subjects"]!.AsObject().Single();
@@ -232,7 +297,9 @@ internal sealed class TestAgent : IDisposable
     {
         if (_ownsTpm)
             Tpm.Dispose();
-        Directory.Delete(Path.GetDirectoryName(_log)!, recursive: true);
+        _withNewKey?.Tpm.Dispose();
+        if (_ownsLog)
+            Directory.Delete(Path.GetDirectoryName(_log)!, recursive: true);
     }
 
     public static JsonObject Document(string type, JsonObject attributes) =>

@@ -16,17 +16,17 @@ internal sealed class TestService : IAsyncDisposable
 
     private readonly WebApplication _app;
     private readonly string? _ownFolder;
-    private readonly X509Certificate2 _authority;
+    private readonly X509Certificate2? _authority; // none where the Functions host ends TLS
     private readonly List<HttpClient> _clients = [];
 
     private TestService(WebApplication app, string folder, bool own, FakeTimeProvider clock, LogLines log)
     {
         (_app, Folder, Clock, Log) = (app, folder, clock, log);
         _ownFolder = own ? folder : null;
-        _authority = X509Certificate2.CreateFromPem(File.ReadAllText(Path.Combine(folder, "ca.pem")));
-        Url = new Uri(app.Urls.Single(u => u.StartsWith("https:", StringComparison.Ordinal)));
+        _authority = File.Exists(Path.Combine(folder, "ca.pem")) ? X509Certificate2.CreateFromPem(File.ReadAllText(Path.Combine(folder, "ca.pem"))) : null;
+        Url = new Uri(app.Urls.FirstOrDefault(u => u.StartsWith("https:", StringComparison.Ordinal)) ?? app.Urls.First());
         Anonymous = CreateClient(null);
-        Operator = CreateClient(File.ReadAllText(Path.Combine(folder, "operator.token")).Trim());
+        Operator = CreateClient(TokenOf("operator"));
     }
 
     public string Folder { get; }
@@ -41,10 +41,13 @@ internal sealed class TestService : IAsyncDisposable
 
     public HttpClient Operator { get; }
 
+    public string TokenOf(string role) => File.ReadAllText(Path.Combine(Folder, role + ".token")).Trim();
+
     public IServiceProvider Services => _app.Services;
 
     /// <param name="folder">To start again on what an earlier one left.</param>
-    public static async Task<TestService> StartAsync(Action<IServiceCollection>? replace = null, string? folder = null, FakeTimeProvider? clock = null, Uri? plain = null)
+    public static async Task<TestService> StartAsync(Action<IServiceCollection>? replace = null, string? folder = null, FakeTimeProvider? clock = null, Uri? plain = null,
+        Func<ServiceOptions, ServiceOptions>? configure = null)
     {
         var own = folder is null;
         folder ??= Directory.CreateTempSubdirectory("service-").FullName;
@@ -56,8 +59,9 @@ internal sealed class TestService : IAsyncDisposable
             Listen = new Uri("https://127.0.0.1:0"),
             RegistrarHttp = plain,
             Interval = TimeSpan.FromSeconds(IntervalSeconds),
+            AcceptedIdentities = [Attestation.IdentityLevel.EndorsementKey, Attestation.IdentityLevel.EndorsementList, .. ServiceOptions.DefaultIdentities],
         };
-        var app = Service.Build(options, services =>
+        var app = Service.Build(configure?.Invoke(options) ?? options, services =>
         {
             services.Replace(ServiceDescriptor.Singleton<TimeProvider>(clock));
             services.RemoveAll<ILoggerProvider>();
@@ -82,7 +86,7 @@ internal sealed class TestService : IAsyncDisposable
             {
                 chain!.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
                 chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
-                chain.ChainPolicy.CustomTrustStore.Add(_authority);
+                chain.ChainPolicy.CustomTrustStore.Add(_authority!);
                 return certificate is not null && chain.Build(certificate)
                     && (errors & ~System.Net.Security.SslPolicyErrors.RemoteCertificateChainErrors) == 0;
             },
@@ -102,7 +106,7 @@ internal sealed class TestService : IAsyncDisposable
             client.Dispose();
         await _app.StopAsync(CancellationToken.None);
         await _app.DisposeAsync();
-        _authority.Dispose();
+        _authority?.Dispose();
         if (_ownFolder is not null)
             Directory.Delete(_ownFolder, recursive: true);
     }

@@ -4,7 +4,6 @@ using System.Text;
 using System.Text.Json.Nodes;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Storage;
-using Keylime.Protocol;
 using Keylime.Tpm;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.DependencyInjection.Extensions;
@@ -80,8 +79,8 @@ public sealed class TranscriptTests
 
         // Only the recorded TPM could open our credential; so the answer that it gave to the recorded one is made the right one.
         var tag = Recording.Request(2)["auth_tag"]!.GetValue<string>();
-        var store = service.Get<IRegistrationStore>();
-        var stored = await store.FindAsync(AgentId.Parse(Agent), TestContext.Current.CancellationToken);
+        var store = service.Get<IRecordStore<Registration>>();
+        var stored = await store.FindAsync(Agent, TestContext.Current.CancellationToken);
         var hash = System.Security.Cryptography.SHA256.HashData(Convert.FromHexString(tag));
         Assert.True(await store.TryReplaceAsync(stored!, stored!.Value with { ExpectedTagHash = hash }, TestContext.Current.CancellationToken));
         var activated = await service.Anonymous.SendAsync("PUT", $"/v2.6/agents/{Agent}", Recording.Request(2));

@@ -102,6 +102,15 @@ internal sealed class Bench : IAsyncDisposable
         return (exit, output.ToString(), error.ToString());
     }
 
+    /// <summary>The doctor ends with 1 and no error: what is wrong stands in its lines.</summary>
+    public async Task<(int Exit, string Out, string Error)> RunDoctorAsync()
+    {
+        using var output = new StringWriter();
+        using var error = new StringWriter();
+        var surroundings = new Surroundings { In = Stream.Null, Out = output, Error = error, Variable = name => _variables.GetValueOrDefault(name), Interactive = false, Clock = TimeProvider.System };
+        return (await Cli.RunAsync(["doctor"], surroundings, TestContext.Current.CancellationToken), output.ToString(), error.ToString());
+    }
+
     public async ValueTask DisposeAsync()
     {
         await _app!.DisposeAsync();

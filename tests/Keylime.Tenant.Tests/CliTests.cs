@@ -91,10 +91,11 @@ public sealed class CliTests
         await using var bench = await Bench.StartAsync(r => (200, r switch
         {
             "POST /v1/nodes/a/retire" => Bench.Details("a"),
-            "GET /v1/nodes/a/events?limit=5" => """{"events":[{"id":"1","at":"2026-11-24T11:00:00Z","type":"node.failed","node":"a","detail":"why"}]}""",
+            "GET /v1/nodes/a/events?limit=5" => """{"events":[{"id":"1","at":"2026-11-24T11:00:00Z","type":"node.failed","subject":"a","detail":"why"}]}""",
             _ => """{"verdicts":[{"attestation":6,"at":"2026-11-24T11:59:30Z","evaluation":"pass","coverage":{"identity":"ek-key","boot":"none","runtime":"ima"},"findings":[],"findingCount":0,"attestationKeyName":"000b00"}]}""",
         }));
-        Assert.Contains("node.failed  why", (await bench.RunAsync("node", "events", "a", "--limit", "5")).Out, StringComparison.Ordinal);
+        Assert.Matches(@"node\.failed +a +why", (await bench.RunAsync("node", "events", "a", "--limit", "5")).Out);
+        Assert.Equal("at,type,subject,detail\n2026-11-24 11:00:00Z,node.failed,a,why\n", (await bench.RunAsync("node", "events", "a", "--limit", "5", "--output", "csv")).Out);
         Assert.Contains("pass", (await bench.RunAsync("node", "verdicts", "a")).Out, StringComparison.Ordinal);
         Assert.Equal(6, JsonNode.Parse((await bench.RunAsync("node", "verdicts", "a", "--json")).Out)!["verdicts"]![0]!["attestation"]!.GetValue<int>());
         Assert.Equal(0, (await bench.RunAsync("node", "retire", "a")).Exit);
@@ -210,5 +211,122 @@ public sealed class CliTests
         Assert.Equal(0, exit);
         foreach (var command in (string[])["login", "node", "policy", "watch", "--json"])
             Assert.Contains(command, text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Many_nodes_are_enrolled_from_a_file_and_one_that_fails_stops_no_other()
+    {
+        await using var bench = await Bench.StartAsync(r => r.Contains("/bad", StringComparison.Ordinal) ? (409, Bench.Problem(409, "no agent has registered")) : (201, Bench.Details("a")));
+        await File.WriteAllTextAsync(bench.PathOf("nodes.csv"), "# the rack\nid,policy,interval\na,\"web, new\",30\nbad,,\n\nb,db,\n", Cancel);
+        var (exit, _, error) = await bench.RunAsync("node", "enrol", "--from", bench.PathOf("nodes.csv"), "--policy", "base");
+        Assert.Equal(Exits.Failed, exit);
+        Assert.Contains("error: line 4: bad: no agent has registered", error, StringComparison.Ordinal);
+        Assert.Contains("2 of 3 done", error, StringComparison.Ordinal);
+        var sent = bench.Requests.Select(r => (r.Request, JsonNode.Parse(r.Body)!["runtimePolicy"]!.GetValue<string>())).ToArray();
+        Assert.Equal([("PUT /v1/nodes/a", "web, new"), ("PUT /v1/nodes/bad", "base"), ("PUT /v1/nodes/b", "db")], sent);
+
+        bench.In = Encoding.UTF8.GetBytes("id\na\nb\n");
+        Assert.Equal(0, (await bench.RunAsync("node", "retire", "--from", "-")).Exit);
+        Assert.Equal(["POST /v1/nodes/a/retire", "POST /v1/nodes/b/retire"], bench.Requests.Skip(3).Select(r => r.Request));
+        Assert.Equal(Exits.Usage, (await bench.RunAsync("node", "retire")).Exit);
+        Assert.Equal(Exits.Usage, (await bench.RunAsync("node", "retire", "a", "--from", "-")).Exit);
+        bench.In = Encoding.UTF8.GetBytes("id,colour\na,red\n");
+        Assert.Equal(Exits.Usage, (await bench.RunAsync("node", "retire", "--from", "-")).Exit);
+    }
+
+    [Fact]
+    public async Task An_approval_names_the_key_that_was_seen()
+    {
+        await using var bench = await Bench.StartAsync(_ => (200, Bench.Details("a").Replace("\"pcrs\"", "\"proposedKeyName\":\"000bff\",\"pcrs\"", StringComparison.Ordinal)));
+        Assert.Equal(0, (await bench.RunAsync("node", "approve", "a", "--policy", "p")).Exit);
+        Assert.Equal(["GET /v1/nodes/a", "POST /v1/nodes/a/approve"], bench.Requests.Select(r => r.Request));
+        Assert.Equal("000bff", JsonNode.Parse(bench.Requests.Last().Body)!["attestationKeyName"]!.GetValue<string>());
+        Assert.Equal("p", JsonNode.Parse(bench.Requests.Last().Body)!["node"]!["runtimePolicy"]!.GetValue<string>());
+        Assert.Equal(0, (await bench.RunAsync("node", "reactivate", "a")).Exit);
+        Assert.Equal(0, (await bench.RunAsync("node", "forget", "a")).Exit);
+        Assert.Equal("DELETE /v2.6/agents/a", bench.Requests.Last().Request);
+    }
+
+    [Fact]
+    public async Task Trust_is_added_from_files_and_folders()
+    {
+        const string one = """{"thumbprint":"ab","subject":"CN=a","issuer":"CN=a","notBefore":"2020-01-01T00:00:00Z","notAfter":"2040-01-01T00:00:00Z","root":true,"source":"store"}""";
+        await using var bench = await Bench.StartAsync(r => r.StartsWith("DELETE", StringComparison.Ordinal) ? (204, "") : (200, $$"""{"certificates":[{{one}}]}"""));
+        Directory.CreateDirectory(bench.PathOf("roots"));
+        foreach (var name in (string[])["a.pem", "b.der", "readme.txt"])
+            await File.WriteAllTextAsync(Path.Combine(bench.PathOf("roots"), name), name, Cancel);
+        Assert.Equal(0, (await bench.RunAsync("trust", "add", bench.PathOf("roots"), bench.PathOf("ca.pem"))).Exit);
+        Assert.Equal(["a.pem", "b.der"], bench.Requests.Take(2).Select(r => r.Body));
+        Assert.Equal(3, bench.Requests.Count);
+        Assert.Contains("ab,CN=a,CN=a,root,2040-01-01 00:00:00Z,store", (await bench.RunAsync("trust", "list", "-o", "csv")).Out, StringComparison.Ordinal);
+        Assert.Equal(0, (await bench.RunAsync("trust", "remove", "ab")).Exit);
+        Assert.Equal(Exits.Usage, (await bench.RunAsync("trust", "add", bench.PathOf("missing"))).Exit);
+    }
+
+    [Fact]
+    public async Task Endorsement_keys_rules_and_tokens()
+    {
+        await using var bench = await Bench.StartAsync(r => r switch
+        {
+            "POST /v1/known-keys" => (200, """{"added":2,"replaced":0,"unchanged":0}"""),
+            "PUT /v1/enrolment-rules/r" => (200, """{"name":"r","rule":{"kind":"webhook","url":"https://example.org/","secret":"whsec_AAAA"},"updatedAt":"2026-11-24T12:00:00Z"}"""),
+            "POST /v1/tokens" => (201, """{"name":"ci","role":"auditor","token":"ci.secret","expiresAt":"2026-12-24T12:00:00Z"}"""),
+            "GET /v1/tokens" => (200, """{"tokens":[{"name":"ci","role":"auditor","createdAt":"2026-11-24T12:00:00Z"}]}"""),
+            "GET /v1/enrolment-rules" => (200, """{"rules":[{"name":"r","rule":{"kind":"ek-list","idPrefix":"rack-"},"updatedAt":"2026-11-24T12:00:00Z"}]}"""),
+            _ => (204, ""),
+        });
+        bench.In = Encoding.UTF8.GetBytes($"hash,agent,note\n{new string('a', 64)},node-1,\"rack 3, slot 4\"\n{new string('b', 64)},,\n");
+        Assert.Equal("2 added, 0 replaced, 0 unchanged\n", (await bench.RunAsync("ek", "import", "-")).Out);
+        Assert.Equal("rack 3, slot 4", JsonNode.Parse(bench.Requests.Single().Body)!["keys"]![0]!["note"]!.GetValue<string>());
+        Assert.Contains("whsec_AAAA (told once)", (await bench.RunAsync("rule", "put", "r", "--kind", "webhook", "--url", "https://example.org/")).Out, StringComparison.Ordinal);
+        Assert.Matches("r +ek-list +id rack-", (await bench.RunAsync("rule", "list")).Out);
+        Assert.Equal(0, (await bench.RunAsync("rule", "delete", "r")).Exit);
+
+        var (exit, text, _) = await bench.RunAsync("token", "create", "ci", "--role", "auditor", "--token-file", bench.PathOf("ci.token"));
+        Assert.Equal(0, exit);
+        Assert.DoesNotContain("ci.secret", text, StringComparison.Ordinal);
+        Assert.Equal("ci.secret\n", await File.ReadAllTextAsync(bench.PathOf("ci.token"), Cancel));
+        Assert.Equal((UnixFileMode)0b110_000_000, File.GetUnixFileMode(bench.PathOf("ci.token")));
+        Assert.Equal(Exits.Usage, (await bench.RunAsync("token", "create", "ci", "--role", "auditor", "--token-file", bench.PathOf("ci.token"))).Exit); // not over another one
+        Assert.Contains("never", (await bench.RunAsync("token", "list")).Out, StringComparison.Ordinal);
+        Assert.Equal(0, (await bench.RunAsync("token", "revoke", "ci")).Exit);
+    }
+
+    [Fact]
+    public async Task Events_of_the_fleet_are_filtered_and_paged()
+    {
+        await using var bench = await Bench.StartAsync(r => r.Contains("after=n", StringComparison.Ordinal)
+            ? (200, """{"events":[{"id":"2","at":"2026-11-24T10:00:00Z","type":"node.late","subject":"b","detail":"=1+1"}]}""")
+            : (200, """{"events":[{"id":"1","at":"2026-11-24T11:00:00Z","type":"node.failed","subject":"a","detail":"w\u001b[31m"}],"next":"n"}"""));
+        var (_, text, _) = await bench.RunAsync("events", "--type", "node.failed", "--type", "node.late", "--since", "2026-11-24T00:00:00Z", "--limit", "2", "-o", "csv");
+        Assert.Equal("at,type,subject,detail\n2026-11-24 11:00:00Z,node.failed,a,w\\u{1b}[31m\n2026-11-24 10:00:00Z,node.late,b,'=1+1\n", text);
+        Assert.Contains("type=node.failed&type=node.late&since=2026-11-24T00%3A00%3A00Z", bench.Requests.First().Request, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_doctor_says_what_is_missing_and_what_to_do()
+    {
+        await using var bench = await Bench.StartAsync(r => r switch
+        {
+            "GET /health" => (200, """{"status":"ok","version":"0.1.0","store":"sqlite"}"""),
+            "GET /v1/trust" => (200, """{"certificates":[]}"""),
+            _ when r.StartsWith("GET /v1/policies", StringComparison.Ordinal) => (200, """{"policies":[]}"""),
+            _ => (200, $$"""{"nodes":[{{Bench.Node("a", "pending", "Waits for an operator: no rule.")}}]}"""),
+        });
+        var (exit, text, _) = await bench.RunDoctorAsync();
+        Assert.Equal(Exits.Failed, exit);
+        foreach (var line in (string[])["ok      TLS:", "ok      token:", "not ok  trust: no root is trusted", "not ok  policies:", "not ok  enrolment: 1 nodes wait", "next: keylime trust add"])
+            Assert.Contains(line, text, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("bash")]
+    [InlineData("zsh")]
+    [InlineData("fish")]
+    public async Task Shells_are_told_how_to_complete(string shell)
+    {
+        await using var bench = await Bench.StartAsync(_ => (200, "{}"));
+        Assert.Contains("[suggest:", (await bench.RunAsync("completion", shell)).Out, StringComparison.Ordinal);
+        Assert.Contains("enrol", (await bench.RunAsync("[suggest:16]", "keylime node enr")).Out, StringComparison.Ordinal);
     }
 }

@@ -16,6 +16,7 @@ public sealed class SoftwareTpm : IDisposable
     private const int PcrCount = 24;
 
     private readonly Dictionary<TpmAlgorithm, byte[][]> _banks = [];
+    private readonly bool _ownsEndorsementKey = true;
     private readonly AsymmetricAlgorithm _ak;
     private readonly AsymmetricAlgorithm _ek;
     private readonly TpmAlgorithm _scheme;
@@ -44,6 +45,26 @@ public sealed class SoftwareTpm : IDisposable
             EndorsementKey = WithModulus((PublicArea.Rsa)KeyTemplates.EkRsa2048, ek.ExportParameters(false));
         }
     }
+
+    // The same TPM with another attestation key.
+    private SoftwareTpm(SoftwareTpm other)
+    {
+        (_scheme, _hash, _banks, _clock, _ek, _ownsEndorsementKey) = (other._scheme, other._hash, other._banks, other._clock, other._ek, false);
+        EndorsementKey = other.EndorsementKey;
+        if (_scheme == TpmAlgorithm.Ecdsa)
+        {
+            var ak = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+            (_ak, AttestationKey) = (ak, WithPoint((PublicArea.Ecc)KeyTemplates.AkEccP256(_hash), ak.ExportParameters(false)));
+        }
+        else
+        {
+            var ak = RSA.Create(2048);
+            (_ak, AttestationKey) = (ak, WithModulus((PublicArea.Rsa)KeyTemplates.AkRsa2048(_scheme, _hash), ak.ExportParameters(false)));
+        }
+    }
+
+    /// <summary>What this TPM is when its machine has lost its attestation key and made another one.</summary>
+    public SoftwareTpm WithNewAttestationKey() => new(this);
 
     public PublicArea AttestationKey { get; }
 
@@ -162,7 +183,8 @@ public sealed class SoftwareTpm : IDisposable
     public void Dispose()
     {
         _ak.Dispose();
-        _ek.Dispose();
+        if (_ownsEndorsementKey)
+            _ek.Dispose();
     }
 
     private void Tick() => _clock = _clock with { Milliseconds = _clock.Milliseconds + 1 };

@@ -10,9 +10,6 @@ namespace Keylime.Testing;
 /// </summary>
 internal sealed class SwtpmFactory(string folder)
 {
-    // TCG EK Credential Profile 3.2: the purpose that says "endorsement key"
-    private const string EndorsementKeyPurpose = "2.23.133.8.1";
-
     private string AuthorityFolder => Path.Combine(folder, "ca");
 
     private string AuthorityCertificate => Path.Combine(AuthorityFolder, "issuercert.pem");
@@ -53,18 +50,7 @@ internal sealed class SwtpmFactory(string folder)
     {
         var (pem, rootKey) = (await File.ReadAllTextAsync(AuthorityCertificate, cancel), await File.ReadAllTextAsync(AuthorityKey, cancel));
         using var root = X509Certificate2.CreateFromPem(pem, rootKey);
-        using var key = ECDiffieHellman.Create(area.ToParameters());
-        var request = new CertificateRequest(
-            new X500DistinguishedName("CN=A TPM of the tests"), new PublicKey(key), HashAlgorithmName.SHA256);
-        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(false, false, 0, true));
-        request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyAgreement, true));
-        request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(EndorsementKeyPurpose)], false));
-        request.CertificateExtensions.Add(
-            X509AuthorityKeyIdentifierExtension.CreateFromCertificate(root, includeKeyIdentifier: true, includeIssuerAndSerial: false));
-
-        var generator = X509SignatureGenerator.CreateForRSA(root.GetRSAPrivateKey()!, RSASignaturePadding.Pkcs1);
-        using var certificate = request.Create(
-            root.SubjectName, generator, root.NotBefore, root.NotAfter, RandomNumberGenerator.GetBytes(8));
+        using var certificate = TestCertificates.Issue(area, root);
         return certificate.RawData;
     }
 

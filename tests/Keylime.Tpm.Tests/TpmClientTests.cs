@@ -150,13 +150,13 @@ public sealed class TpmClientTests : IAsyncLifetime
         using var root = X509Certificate2.CreateFromPem(swtpm.CaCertificatePem!);
         foreach (var index in new[] { KeyTemplates.RsaCertificateIndex, KeyTemplates.EccCertificateIndex })
         {
-            var der = await tpm.ReadEndorsementCertificateAsync(index, Cancel);
-            using var certificate = X509CertificateLoader.LoadCertificate(der!);
+            var der = Assert.Single(await tpm.ReadCertificatesAsync(index, Cancel));
+            using var certificate = X509CertificateLoader.LoadCertificate(der.Span);
             Assert.Equal(root.Subject, certificate.Issuer);
-            Assert.Equal(der!.Length, certificate.RawData.Length);
+            Assert.Equal(der.Length, certificate.RawData.Length);
         }
 
-        Assert.Null(await _tpm.ReadEndorsementCertificateAsync(KeyTemplates.RsaCertificateIndex, Cancel));
+        Assert.Empty(await _tpm.ReadCertificatesAsync(KeyTemplates.RsaCertificateIndex, Cancel));
         Assert.Empty(await tpm.ReadEndorsementChainAsync(Cancel));
     }
 }

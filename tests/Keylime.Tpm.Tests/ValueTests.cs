@@ -99,18 +99,26 @@ public static class ValueTests
     [InlineData("3003020101", "3003020101")]
     [InlineData("3003020101 3003020102 0000", "3003020101 3003020102")] // padded with zeros
     [InlineData("3003020101 ffff", "3003020101")] // padded with ones
+    [InlineData("0005 3003020101 ffff", "3003020101")] // a length in front
+    [InlineData("0200 3003020101 ffff", "3003020101")] // the length of the index
+    [InlineData("00000005 3003020101", "3003020101")]
+    [InlineData("1001 00 0007 1002 3003020101 ff", "3003020101")] // the structure of TPM 1.2
+    [InlineData("1001 00 0005 3003020101", "3003020101")]
+    [InlineData("308103020101", "308103020101")] // a length in more octets than it needs: BER
+    [InlineData("3080020101 0000", "30800201010000")] // indefinite length: BER
     [InlineData("ffff", "")]
+    [InlineData("0001 3003020101", "")] // a length that is too short is none
     [InlineData("", "")]
-    public static void SplitDer(string data, string certificates) => Assert.Equal(
+    public static void Certificates_are_taken_out_of_what_is_around_them(string data, string certificates) => Assert.Equal(
         certificates.Split(' ', StringSplitOptions.RemoveEmptyEntries),
-        TpmClient.SplitDer(Structures.Hex(data), 0).Select(Convert.ToHexStringLower));
+        NvCertificates.Split(Structures.Hex(data)).Select(c => Convert.ToHexStringLower(c.Span)));
 
     [Theory]
     [InlineData("3004020101")]
     [InlineData("3003020101 3003")]
-    [InlineData("3080020101 0000")] // indefinite length is BER
-    public static void SplitDer_refuses_half_a_certificate(string data) =>
-        Assert.Throws<TpmFormatException>(() => TpmClient.SplitDer(Structures.Hex(data), 0x01C00002));
+    [InlineData("3080020101 00")]
+    public static void Half_a_certificate_is_refused(string data) =>
+        Assert.Throws<TpmFormatException>(() => NvCertificates.Split(Structures.Hex(data)));
 
     [Fact]
     public static void PcrSets()

@@ -9,6 +9,7 @@ internal enum Capability
     Handles = 1,
     PcrBanks = 5,
     Properties = 6,
+    EccCurves = 8,
 }
 
 /// <summary>One algorithm that a TPM implements (TPMS_ALG_PROPERTY, Part 2, 10.8.1).</summary>
@@ -30,7 +31,8 @@ internal sealed record CapabilityData(
     ImmutableArray<AlgorithmProperty> Algorithms,
     ImmutableArray<uint> Handles,
     ImmutableArray<PcrSelection> PcrBanks,
-    ImmutableArray<(uint Property, uint Value)> Properties);
+    ImmutableArray<(uint Property, uint Value)> Properties,
+    ImmutableArray<TpmCurve> Curves);
 
 /// <summary>TPM2_GetCapability (Part 3, 30.2).</summary>
 internal readonly record struct GetCapability(Capability Capability, uint First, uint Count) : ITpmCommand<CapabilityData>
@@ -52,7 +54,7 @@ internal readonly record struct GetCapability(Capability Capability, uint First,
     {
         var more = parameters.ReadYesNo("moreData");
         var at = parameters.Position;
-        var data = new CapabilityData(more, [], [], [], []);
+        var data = new CapabilityData(more, [], [], [], [], []);
         switch ((Capability)parameters.ReadUInt32())
         {
             case Capability.Algorithms:
@@ -72,6 +74,11 @@ internal readonly record struct GetCapability(Capability Capability, uint First,
                 for (var left = ReadCount(ref parameters); left > 0; left--)
                     properties.Add((parameters.ReadUInt32(), parameters.ReadUInt32()));
                 return data with { Properties = properties.DrainToImmutable() };
+            case Capability.EccCurves:
+                var curves = ImmutableArray.CreateBuilder<TpmCurve>();
+                for (var left = ReadCount(ref parameters); left > 0; left--)
+                    curves.Add((TpmCurve)parameters.ReadUInt16());
+                return data with { Curves = curves.DrainToImmutable() };
             case var other:
                 throw new TpmFormatException($"capability {(uint)other} was not asked for,", at);
         }

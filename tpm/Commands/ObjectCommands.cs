@@ -85,7 +85,7 @@ internal readonly record struct Create(uint Parent, PublicArea Template) : ITpmC
 }
 
 /// <summary>TPM2_Load (Part 3, 12.2).</summary>
-internal readonly record struct Load(uint Parent, ReadOnlyMemory<byte> Private, PublicArea Public) : ITpmCommand<(uint Handle, byte[] Name)>
+internal readonly record struct Load(uint Parent, ReadOnlyMemory<byte> Private, ReadOnlyMemory<byte> Public) : ITpmCommand<(uint Handle, byte[] Name)>
 {
     public static string Name => "TPM2_Load";
 
@@ -98,7 +98,7 @@ internal readonly record struct Load(uint Parent, ReadOnlyMemory<byte> Private, 
     public void WriteParameters(TpmWriter writer)
     {
         writer.WriteSized(Private.Span);
-        writer.WriteSized(Public.Encode());
+        writer.WriteSized(Public.Span);
     }
 
     public static (uint Handle, byte[] Name) ReadResponse(uint handle, ref TpmReader parameters) =>

@@ -1,10 +1,43 @@
 namespace Keylime.Tpm.Commands;
 
-/// <summary>TPM2_StartAuthSession (Part 3, 11.1): a policy session, neither salted nor bound.</summary>
-internal readonly record struct StartPolicySession(TpmAlgorithm Hash, ReadOnlyMemory<byte> NonceCaller) : ITpmCommand<uint>
+/// <summary>TPM2_StartAuthSession (Part 3, 11.1): an HMAC session that is salted, and bound to nothing.</summary>
+internal readonly record struct StartHmacSession(uint SaltKey, ReadOnlyMemory<byte> NonceCaller, ReadOnlyMemory<byte> EncryptedSalt, TpmAlgorithm Hash)
+    : ITpmCommand<(uint Handle, byte[] NonceTpm)>
+{
+    private const uint NullHandle = 0x40000007; // TPM_RH_NULL
+    private const byte HmacType = 0x00;         // TPM_SE_HMAC
+
+    public static string Name => "TPM2_StartAuthSession";
+
+    public static uint Code => 0x00000176;
+
+    public static bool ReturnsHandle => true;
+
+    public void WriteHandles(TpmWriter writer)
+    {
+        writer.WriteUInt32(SaltKey);
+        writer.WriteUInt32(NullHandle); // bind
+    }
+
+    public void WriteParameters(TpmWriter writer)
+    {
+        writer.WriteSized(NonceCaller.Span);
+        writer.WriteSized(EncryptedSalt.Span);
+        writer.WriteUInt8(HmacType);
+        SymmetricDefinition.Aes128Cfb.Write(writer);
+        writer.WriteUInt16((ushort)Hash);
+    }
+
+    public static (uint Handle, byte[] NonceTpm) ReadResponse(uint handle, ref TpmReader parameters) =>
+        (handle, parameters.ReadSized(TpmAlgorithms.MaxDigestSize, "nonceTPM").ToArray());
+}
+
+/// <summary>TPM2_StartAuthSession (Part 3, 11.1): a policy session, or one that only tries a policy; neither salted nor bound.</summary>
+internal readonly record struct StartPolicySession(TpmAlgorithm Hash, ReadOnlyMemory<byte> NonceCaller, bool Trial) : ITpmCommand<uint>
 {
     private const uint NullHandle = 0x40000007; // TPM_RH_NULL
     private const byte PolicyType = 0x01;       // TPM_SE_POLICY
+    private const byte TrialType = 0x03;        // TPM_SE_TRIAL
 
     public static string Name => "TPM2_StartAuthSession";
 
@@ -22,7 +55,7 @@ internal readonly record struct StartPolicySession(TpmAlgorithm Hash, ReadOnlyMe
     {
         writer.WriteSized(NonceCaller.Span);
         writer.WriteSized([]); // encryptedSalt
-        writer.WriteUInt8(PolicyType);
+        writer.WriteUInt8(Trial ? TrialType : PolicyType);
         writer.WriteUInt16((ushort)TpmAlgorithm.Null); // symmetric
         writer.WriteUInt16((ushort)Hash);
     }

@@ -11,6 +11,13 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
 {
     private const int SchemaVersion = 1;
 
+    // Tables were added to this version, and none was changed: a program that knows fewer of them still reads the file.
+    private static readonly string[] Records =
+    [
+        RecordKinds.Policies.Name, RecordKinds.EndorsementOwners.Name, RecordKinds.KnownEndorsementKeys.Name,
+        RecordKinds.TrustedCertificates.Name, RecordKinds.EnrolmentRules.Name, RecordKinds.AccessTokens.Name,
+    ];
+
     private readonly string _connectionString;
     private readonly ConcurrentBag<SqliteConnection> _idle = [];
     private readonly SemaphoreSlim _writer = new(1);
@@ -120,8 +127,8 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
                 node TEXT NOT NULL, attestation INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (node, attestation)) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS events (
                 node TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (node, key)) WITHOUT ROWID;
-            CREATE TABLE IF NOT EXISTS policies (
-                name TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+            CREATE INDEX IF NOT EXISTS events_time ON events (key, node);
+            {string.Concat(Records.Select(static name => $"CREATE TABLE IF NOT EXISTS {name} (name TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;\n"))}
             PRAGMA user_version = {SchemaVersion};
             COMMIT;
             """);

@@ -1,23 +1,21 @@
-using System.Security.Cryptography;
-using System.Text;
 using Keylime.Protocol;
 using Keylime.Protocol.Api;
 
 namespace Keylime.Functions.Storage.Sqlite;
 
 /// <summary>The nodes in SQLite: the row as JSON, and the columns that queries need.</summary>
-internal sealed class SqliteNodeStore(SqliteDatabase database, ILogger<SqliteNodeStore> log) : INodeStore
+internal sealed class SqliteNodeStore(SqliteDatabase database, UnreadableRows unreadable) : INodeStore
 {
     private const int NoVerdict = 0;
     private const int Passed = 1;
     private const int Failed = 2;
 
-    private readonly SqliteRows<Node> _rows = new(StorageJson.Default.Node, n => n.Schema, Node.CurrentSchema, log);
+    private readonly RowCodec<Node> _rows = new(StorageJson.Default.Node, n => n.Schema, Node.CurrentSchema, unreadable);
 
     public Task<Stored<Node>?> FindAsync(AgentId id, CancellationToken cancel) => database.ReadAsync(connection =>
     {
         using var command = connection.Command(
-            "SELECT etag, body FROM nodes WHERE partition = $partition AND id = $id", ("$partition", Partition(id)), ("$id", id.ToString()));
+            "SELECT etag, body FROM nodes WHERE partition = $partition AND id = $id", ("$partition", Partitions.Of(id.ToString())), ("$id", id.ToString()));
         return command.ReadRows() is [var row] ? new Stored<Node>(_rows.Decode(id.ToString(), row.Body), row.Key) : null;
     }, cancel);
 
@@ -53,7 +51,7 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, ILogger<SqliteNod
             """,
             ("$partition", partition), ("$id", id), ("$now", query.Now.UtcTicks), ("$policy", query.RuntimePolicy),
             ("$open", query.HasOpen is { } open ? (open ? 1 : 0) : null), ("$limit", limit + 1));
-        return _rows.ToPage(command.ReadRows(), limit);
+        return _rows.ToPage(command.ReadRows(), limit, static place => place[(place.IndexOf('|') + 1)..]);
     }, cancel);
 
     // The same rules as NodeStates, on columns.
@@ -71,13 +69,10 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, ILogger<SqliteNod
 
     private (string Name, object? Value)[] Columns(Node node, string etag) =>
     [
-        ("$partition", Partition(node.Id)), ("$id", node.Id.ToString()), ("$etag", etag),
+        ("$partition", Partitions.Of(node.Id.ToString())), ("$id", node.Id.ToString()), ("$etag", etag),
         ("$verdict", node.Last switch { null => NoVerdict, { Pass: true } => Passed, _ => Failed }),
         ("$late", node.LateAt?.UtcTicks ?? long.MaxValue), ("$silent", node.SilentAt?.UtcTicks ?? long.MaxValue),
         ("$retired", node.RetiredAt is null ? 0 : 1), ("$open", node.Open is null ? 0 : 1),
         ("$policy", node.RuntimePolicy), ("$body", _rows.Encode(node)),
     ];
-
-    private static string Partition(AgentId id) =>
-        Convert.ToHexStringLower(SHA256.HashData(Encoding.UTF8.GetBytes(id.ToString())).AsSpan(0, 1));
 }

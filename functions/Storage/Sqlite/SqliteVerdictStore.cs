@@ -4,10 +4,10 @@ using Keylime.Protocol;
 namespace Keylime.Functions.Storage.Sqlite;
 
 /// <summary>The verdicts in SQLite. Nothing here changes or deletes a row.</summary>
-internal sealed class SqliteVerdictStore(SqliteDatabase database, ILogger<SqliteVerdictStore> log) : IVerdictStore
+internal sealed class SqliteVerdictStore(SqliteDatabase database, UnreadableRows unreadable) : IVerdictStore
 {
-    private readonly SqliteRows<VerdictRecord> _rows =
-        new(StorageJson.Default.VerdictRecord, v => v.Schema, VerdictRecord.CurrentSchema, log);
+    private readonly RowCodec<VerdictRecord> _rows =
+        new(StorageJson.Default.VerdictRecord, v => v.Schema, VerdictRecord.CurrentSchema, unreadable);
 
     public Task<bool> TryAddAsync(VerdictRecord verdict, CancellationToken cancel) => database.WriteAsync(
         connection => connection.TryInsert(

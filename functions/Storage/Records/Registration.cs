@@ -3,10 +3,10 @@ using Keylime.Protocol;
 
 namespace Keylime.Functions.Storage;
 
-/// <summary>A TPM that claims an id. Its keys never change; an activated one has proven that both are in one TPM.</summary>
+/// <summary>A TPM that claims an id. Its endorsement key never changes, and its attestation key only if somebody approves; an activated one has proven that both are in one TPM.</summary>
 internal sealed record Registration
 {
-    public const int CurrentSchema = 1;
+    public const int CurrentSchema = 2;
 
     public int Schema { get; init; } = CurrentSchema;
 
@@ -36,6 +36,20 @@ internal sealed record Registration
 
     public required DateTimeOffset RegisteredAt { get; init; }
 
+    /// <summary>When it first proved that its keys are in one TPM.</summary>
+    public DateTimeOffset? ActivatedAt { get; init; }
+
+    /// <summary>The distinguished name of who issued the endorsement certificate, where it chains.</summary>
+    public string? Issuer { get; init; }
+
+    /// <summary>Of the endorsement certificate, where it chains: see <see cref="TpmMaker"/>.</summary>
+    public string? Manufacturer { get; init; }
+
+    public string? Model { get; init; }
+
+    /// <summary>Another attestation key of the same TPM.</summary>
+    public KeyProposal? Proposal { get; init; }
+
     public required int Registrations { get; init; }
 
     public string? MtlsCertificate { get; init; }
@@ -45,3 +59,10 @@ internal sealed record Registration
     /// <summary>As JSON: a number from most agents, a string from some.</summary>
     public string? Port { get; init; }
 }
+
+/// <summary>An attestation key that the same TPM came with later. Nothing answers to it until somebody approves it.</summary>
+/// <param name="AttestationKey">As a TPM2B_PUBLIC.</param>
+/// <param name="ExpectedTagHash">SHA-256 of the tag that the activated credential makes.</param>
+/// <param name="ProvenAt">When it was proven to be in the TPM; <see langword="null"/> where it is not yet.</param>
+internal sealed record KeyProposal(
+    ReadOnlyMemory<byte> AttestationKey, ReadOnlyMemory<byte> ExpectedTagHash, DateTimeOffset ProposedAt, DateTimeOffset? ProvenAt);

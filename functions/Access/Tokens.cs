@@ -1,0 +1,62 @@
+using Keylime.Functions.Hosting;
+using Keylime.Functions.Keys;
+using Keylime.Functions.Storage;
+using Keylime.Protocol;
+using Keylime.Protocol.Api;
+
+namespace Keylime.Functions.Access;
+
+/// <summary><c>/v1/tokens</c>: who may administer, approve and read. To renew a token is to make another and revoke the first.</summary>
+internal static class Tokens
+{
+    private const int DefaultDays = 90;
+    private const int MaxDays = 3650;
+
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        var rules = new RouteRules(Caller.Operator, ApiFamily.Own);
+        routes.MapPost("/v1/tokens", CreateAsync).Under(rules, new("Make a token; the only time that it is told.", ApiJson.Default.CreateToken, ApiJson.Default.CreatedToken, StatusCodes.Status201Created));
+        routes.MapGet("/v1/tokens", ListAsync).Under(rules with { Callers = Caller.Operator | Caller.Auditor }, new("All tokens, without their secrets.", null, ApiJson.Default.TokenList));
+        routes.MapDelete("/v1/tokens/{name}", RevokeAsync).Under(rules, new("Revoke a token, at once.", Status: StatusCodes.Status204NoContent));
+    }
+
+    private static async Task<IResult> CreateAsync(HttpContext context, AccessTokens tokens, IEventStore events, TimeProvider clock, CancellationToken cancel)
+    {
+        if (!(await RequestBody.ReadJsonAsync(context, ApiJson.Default.CreateToken, cancel)).TryGet(out var asked, out var unread))
+            return unread;
+        if (!AgentId.TryParse(asked.Name, null, out _))
+            return new Refusal(StatusCodes.Status400BadRequest, "invalid_name", "name: 1 to 80 of A-Z a-z 0-9 _ . - are expected.");
+        if (asked.Days is < 1 or > MaxDays)
+            return new Refusal(StatusCodes.Status400BadRequest, "invalid_days", $"days: {asked.Days} is not from 1 to {MaxDays}.");
+
+        var now = clock.GetUtcNow();
+        var expires = now.AddDays(asked.Days ?? DefaultDays);
+        if (await tokens.TryCreateAsync(asked.Name, asked.Role, expires, cancel) is not { } token)
+            return new Refusal(StatusCodes.Status409Conflict, "name_taken", $"There is a token '{asked.Name}' already.") { Hint = "Revoke it first, or take another name." };
+        await events.AddAsync(EventRecord.Of(EventRecord.Service, now, EventTypes.TokenCreated,
+            $"{context.CallerName()} made the token '{asked.Name}' of the role {AccessTokens.NameOf(asked.Role)}, until {expires:u}.", asked.Name), CancellationToken.None);
+        return Answer.Json(StatusCodes.Status201Created, new CreatedToken(asked.Name, asked.Role, token, expires), ApiJson.Default.CreatedToken);
+    }
+
+    private static async Task<IResult> ListAsync(IRecordStore<AccessToken> store, CancellationToken cancel) => Answer.Json(
+        StatusCodes.Status200OK,
+        new TokenList([.. (await store.AllAsync(cancel)).Select(static t => new TokenSummary(t.Name, t.Role, t.CreatedAt) { ExpiresAt = t.ExpiresAt })]),
+        ApiJson.Default.TokenList);
+
+    private static async Task<IResult> RevokeAsync(
+        string name, HttpContext context, IRecordStore<AccessToken> store, IEventStore events, TimeProvider clock, CancellationToken cancel)
+    {
+        while (AgentId.TryParse(name, null, out _) && await store.FindAsync(name, cancel) is { } stored)
+        {
+            if (context.Features.Get<GrantedToken>()?.Name == name)
+                return new Refusal(StatusCodes.Status409Conflict, "own_token", "A token does not revoke itself.") { Hint = "Use another token of the role operator." };
+
+            // Told first: once the row has gone, nothing would remember it.
+            await events.AddAsync(EventRecord.Of(EventRecord.Service, clock.GetUtcNow(), EventTypes.TokenRevoked, $"{context.CallerName()} revokes the token '{name}'.", name), cancel);
+            if (await store.TryDeleteAsync(stored, cancel))
+                return TypedResults.NoContent();
+        }
+
+        return new Refusal(StatusCodes.Status404NotFound, "no_such_token", "There is no token of that name.") { Hint = "keylime token list (GET /v1/tokens) tells which there are." };
+    }
+}

@@ -1,0 +1,47 @@
+using Keylime.Functions.Hosting;
+using Keylime.Functions.Storage;
+using Keylime.Protocol;
+
+namespace Keylime.Functions.Nodes;
+
+/// <summary><c>POST /v1/nodes/{id}/reactivate</c>: takes a retired node back, with the key and the policies that it had.</summary>
+internal static class ReactivateNode
+{
+    private const int MaxTries = 5;
+
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes.MapPost("/v1/nodes/{id}/reactivate", HandleAsync).Under(
+            new(Caller.Operator, ApiFamily.Own), new("Take a retired node back.", null, ApiJson.Default.NodeDetails));
+
+    private static async Task<IResult> HandleAsync(
+        AgentId id, HttpContext context, EnrolNodes.Dependencies use, IEventStore events, CancellationToken cancel)
+    {
+        for (var tries = 0; tries < MaxTries; tries++)
+        {
+            if (await use.Nodes.FindAsync(id, cancel) is not { } stored)
+                return GetNode.NotFound(id);
+            if (await use.Registrations.FindAsync(id.ToString(), cancel) is not { Value: { Active: true } registration }
+                || !registration.EndorsementKeyHash.Span.SequenceEqual(stored.Value.EndorsementKeyHash.Span))
+            {
+                return new Refusal(StatusCodes.Status409Conflict, "not_registered", $"The TPM of '{id}' is not registered any more.")
+                { Hint = "Start its agent, which registers it, and enrol it again." };
+            }
+
+            var now = use.Clock.GetUtcNow();
+            var next = stored.Value;
+            if (next.RetiredAt is not null)
+            {
+                // It has to prove itself anew: what was known of it before is history.
+                next = next with { RetiredAt = null, ReactivatedAt = now, Last = null, LateAt = null, SilentAt = null, Checkpoint = null };
+                if (await use.Nodes.TryReplaceAsync(stored, next, cancel) is null)
+                    continue;
+            }
+
+            if (next.ReactivatedAt is { } at)
+                await events.AddAsync(EventRecord.Of(id, at, EventTypes.NodeReactivated, $"Taken back by {context.CallerName()}."), CancellationToken.None);
+            return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, next, use.Verdicts, now, cancel);
+        }
+
+        return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");
+    }
+}

@@ -1,0 +1,124 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
+using Azure.Core;
+using Azure.Data.Tables;
+using Azure.Storage.Blobs;
+
+namespace Keylime.Functions.Storage.Azure;
+
+/// <summary>
+/// The storage accounts that hold the fleet's state: one account does 20,000 operations a second, so ids spread over several, each id always on the same one
+/// (rendezvous hashing: the account with the highest weight for the id).
+/// </summary>
+internal sealed class AzureAccounts
+{
+    public const string Nodes = "keylimenodes";
+    public const string Verdicts = "keylimeverdicts";
+    public const string Events = "keylimeevents";
+    private const string Meta = "keylimemeta";
+    private const string Blobs = "keylime";
+
+    private AzureAccounts(IReadOnlyList<AzureAccount> accounts) => All = accounts;
+
+    /// <summary>In the order of their names, whatever order they were configured in: pages of a list go on where they ended.</summary>
+    public IReadOnlyList<AzureAccount> All { get; }
+
+    public static string TableOf(string kind) => "keylime" + kind;
+
+    /// <exception cref="StorageUnavailableException">There are none, or two of one name.</exception>
+    public static AzureAccounts Create(IEnumerable<AzureAccount> accounts)
+    {
+        AzureAccount[] all = [.. accounts.OrderBy(static a => a.Name, StringComparer.Ordinal)];
+        if (all.Length == 0)
+            throw new StorageUnavailableException("No storage account is configured.");
+        return all.Zip(all.Skip(1)).Any(static pair => pair.First.Name == pair.Second.Name)
+            ? throw new StorageUnavailableException("A storage account is configured twice.")
+            : new AzureAccounts(all);
+    }
+
+    public AzureAccount For(string key)
+    {
+        var best = All[0];
+        var weight = ulong.MinValue;
+        foreach (var account in All.Count == 1 ? [] : All)
+        {
+            var own = Weight(account.Name, key);
+            if (own >= weight)
+                (best, weight) = (account, own);
+        }
+
+        return best;
+    }
+
+    /// <summary>Makes what is missing: tables and containers; and checks that the set of accounts is the one that the rows were spread over.</summary>
+    /// <exception cref="StorageUnavailableException">An account does not answer, or the set is another one.</exception>
+    public async Task PrepareAsync(IEnumerable<string> kinds, CancellationToken cancel)
+    {
+        var names = string.Join(' ', All.Select(static a => a.Name));
+        string[] tables = [Nodes, Verdicts, Events, Meta, .. kinds.Select(TableOf)];
+        foreach (var account in All)
+        {
+            await AzureErrors.TranslateAsync(async () =>
+            {
+                foreach (var table in tables)
+                    await account.Tables.GetTableClient(table).CreateIfNotExistsAsync(cancel);
+                await account.Blobs.CreateIfNotExistsAsync(cancellationToken: cancel);
+                return true;
+            });
+
+            var meta = account.Table(Meta);
+            await meta.TryAddAsync(new TableEntity("accounts", "all") { ["Names"] = names }, cancel);
+            var recorded = (await meta.FindAsync("accounts", "all", cancel))?.GetString("Names");
+            if (recorded != names)
+            {
+                throw new StorageUnavailableException(
+                    $"The rows are spread over the accounts '{recorded}', and '{names}' is configured: with another set, rows would not be found. Rows cannot be moved between accounts yet.");
+            }
+        }
+    }
+
+    private static ulong Weight(string account, string key)
+    {
+        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
+        SHA256.HashData(Encoding.UTF8.GetBytes($"{account}\0{key}"), hash);
+        return BinaryPrimitives.ReadUInt64BigEndian(hash);
+    }
+
+    /// <summary>An account by its connection string, as the emulator has one.</summary>
+    public static AzureAccount FromConnectionString(string connection, Action<ClientOptions>? configure = null)
+    {
+        var tables = new TableServiceClient(connection, Options(new TableClientOptions(), configure));
+        var blobs = new BlobServiceClient(connection, Options(new BlobClientOptions(), configure));
+        return new AzureAccount(tables.AccountName, tables, blobs.GetBlobContainerClient(Blobs));
+    }
+
+    /// <summary>An account by its name or its table endpoint, with an identity of Entra ID.</summary>
+    public static AzureAccount FromName(string nameOrUrl, TokenCredential credential)
+    {
+        var url = nameOrUrl.Contains("://", StringComparison.Ordinal) ? nameOrUrl : $"https://{nameOrUrl}.table.core.windows.net";
+        var tables = new TableServiceClient(new Uri(url), credential, Options(new TableClientOptions(), null));
+        var blobs = new BlobServiceClient(new Uri(url.Replace(".table.", ".blob.", StringComparison.Ordinal)), credential, Options(new BlobClientOptions(), null));
+        return new AzureAccount(tables.AccountName, tables, blobs.GetBlobContainerClient(Blobs));
+    }
+
+    // 429, 500, 503 and lost connections: tried again, with pauses that double, with jitter, and never before Retry-After.
+    private static T Options<T>(T options, Action<ClientOptions>? configure)
+        where T : ClientOptions
+    {
+        options.Retry.Mode = RetryMode.Exponential;
+        options.Retry.MaxRetries = 5;
+        options.Retry.Delay = TimeSpan.FromMilliseconds(200);
+        options.Retry.MaxDelay = TimeSpan.FromSeconds(5);
+        options.Retry.NetworkTimeout = TimeSpan.FromSeconds(20);
+        options.Diagnostics.IsLoggingContentEnabled = false;
+        configure?.Invoke(options);
+        return options;
+    }
+}
+
+/// <summary>One storage account: its tables, and the container of its blobs.</summary>
+internal sealed record AzureAccount(string Name, TableServiceClient Tables, BlobContainerClient Blobs)
+{
+    public AzureTable Table(string name) => new(Tables.GetTableClient(name));
+}

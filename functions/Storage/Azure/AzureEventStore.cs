@@ -1,0 +1,48 @@
+using Azure.Data.Tables;
+
+namespace Keylime.Functions.Storage.Azure;
+
+/// <summary>
+/// The events in tables: each in the partition of its subject, and once more in one of sixteen partitions by time, so that the whole fleet's can be
+/// read in order, and no partition takes all the writes.
+/// </summary>
+internal sealed class AzureEventStore(AzureAccounts accounts, UnreadableRows unreadable) : IEventStore
+{
+    private const int Shards = 16;
+
+    private readonly RowCodec<EventRecord> _rows = new(StorageJson.Default.EventRecord, e => e.Schema, EventRecord.CurrentSchema, unreadable);
+
+    public async Task AddAsync(EventRecord happened, CancellationToken cancel)
+    {
+        var body = _rows.Encode(happened);
+        var shard = "~" + Partitions.Of(happened.Subject)[..1];
+        await Table(happened.Subject).TryAddAsync(Entity(happened.Subject, happened.Key, happened, body), cancel);
+        await Table(shard).TryAddAsync(Entity(shard, $"{happened.Key}~{happened.Subject}", happened, body), cancel);
+    }
+
+    public async Task<Page<EventRecord>> ListAsync(EventQuery query, Continuation? after, int limit, CancellationToken cancel)
+    {
+        var start = after?.Key is { } key && string.CompareOrdinal(key, query.After) > 0 ? key : query.After;
+        string[] partitions = query.Subject is { } subject ? [subject] : [.. Enumerable.Range(0, Shards).Select(static i => $"~{i:x}")];
+        var pages = await Task.WhenAll(partitions.Select(partition => Table(partition).PageAsync(Filter(partition, query, start), null, limit + 1, cancel)));
+        var rows = pages.SelectMany(static page => page.Rows).OrderBy(static row => row.RowKey, StringComparer.Ordinal).Take(limit + 1);
+        return _rows.ToPage([.. rows.Select(static row => (row.RowKey, AzureTable.Body(row)))], limit);
+    }
+
+    private static string Filter(string partition, EventQuery query, string start)
+    {
+        var filter = TableClient.CreateQueryFilter($"PartitionKey eq {partition} and RowKey gt {start} and RowKey lt {query.Before}");
+        return query.Types is not { Count: > 0 } types
+            ? filter
+            : $"{filter} and ({string.Join(" or ", types.Select(static type => TableClient.CreateQueryFilter($"Type eq {type}")))})";
+    }
+
+    private static TableEntity Entity(string partition, string row, EventRecord happened, byte[] body)
+    {
+        var entity = AzureTable.Entity(partition, row, body);
+        entity["Type"] = happened.Type;
+        return entity;
+    }
+
+    private AzureTable Table(string partition) => accounts.For(partition).Table(AzureAccounts.Events);
+}

@@ -1,0 +1,75 @@
+using Azure.Data.Tables;
+using Keylime.Protocol;
+using Keylime.Protocol.Api;
+
+namespace Keylime.Functions.Storage.Azure;
+
+/// <summary>The nodes in tables: the row as JSON, and the properties that filters need, which the service evaluates.</summary>
+internal sealed class AzureNodeStore(AzureAccounts accounts, UnreadableRows unreadable) : INodeStore
+{
+    private const int NoVerdict = 0;
+    private const int Passed = 1;
+    private const int Failed = 2;
+
+    private readonly RowCodec<Node> _rows = new(StorageJson.Default.Node, n => n.Schema, Node.CurrentSchema, unreadable);
+
+    public async Task<Stored<Node>?> FindAsync(AgentId id, CancellationToken cancel)
+    {
+        var key = id.ToString();
+        var row = await TableFor(key).FindAsync(Partitions.Of(key), key, cancel);
+        return row is null ? null : new Stored<Node>(_rows.Decode(key, AzureTable.Body(row)), row.ETag.ToString());
+    }
+
+    public async Task<Stored<Node>?> TryAddAsync(Node node, CancellationToken cancel) =>
+        await TableFor(node.Id.ToString()).TryAddAsync(Entity(node), cancel) is { } etag ? new Stored<Node>(node, etag) : null;
+
+    public async Task<Stored<Node>?> TryReplaceAsync(Stored<Node> read, Node next, CancellationToken cancel) =>
+        await TableFor(next.Id.ToString()).TryReplaceAsync(Entity(next), read.ETag, cancel) is { } etag ? new Stored<Node>(next, etag) : null;
+
+    public async Task<Page<Node>> ListAsync(NodeQuery query, Continuation? after, int limit, CancellationToken cancel)
+    {
+        var (rows, next) = await AzureListing.PageAsync(accounts, AzureAccounts.Nodes, Filter(query), after, limit, cancel);
+        return new Page<Node>([.. rows.Select(row => _rows.TryDecode(row.RowKey, AzureTable.Body(row))).OfType<Node>()], next);
+    }
+
+    // The same rules as NodeStates, on properties.
+    private static string? Filter(NodeQuery query)
+    {
+        var now = query.Now.UtcTicks;
+        var parts = new List<string>();
+        if (query.State is { } state)
+        {
+            parts.Add(state switch
+            {
+                NodeState.Retired => TableClient.CreateQueryFilter($"Retired eq {true}"),
+                NodeState.Pending => TableClient.CreateQueryFilter($"Retired eq {false} and Verdict eq {NoVerdict}"),
+                NodeState.Failed => TableClient.CreateQueryFilter($"Retired eq {false} and Verdict eq {Failed}"),
+                NodeState.Trusted => TableClient.CreateQueryFilter($"Retired eq {false} and Verdict eq {Passed} and LateAt gt {now}"),
+                NodeState.Late => TableClient.CreateQueryFilter($"Retired eq {false} and Verdict eq {Passed} and LateAt le {now} and SilentAt gt {now}"),
+                NodeState.Silent => TableClient.CreateQueryFilter($"Retired eq {false} and Verdict eq {Passed} and SilentAt le {now}"),
+                _ => throw new ArgumentOutOfRangeException(nameof(query), state, "No state."),
+            });
+        }
+
+        if (query.RuntimePolicy is { } policy)
+            parts.Add(TableClient.CreateQueryFilter($"Policy eq {policy}"));
+        if (query.HasOpen is { } open)
+            parts.Add(TableClient.CreateQueryFilter($"Open eq {open}"));
+        return parts.Count == 0 ? null : string.Join(" and ", parts);
+    }
+
+    private AzureTable TableFor(string id) => accounts.For(id).Table(AzureAccounts.Nodes);
+
+    private TableEntity Entity(Node node)
+    {
+        var key = node.Id.ToString();
+        var entity = AzureTable.Entity(Partitions.Of(key), key, _rows.Encode(node));
+        entity["Verdict"] = node.Last switch { null => NoVerdict, { Pass: true } => Passed, _ => Failed };
+        entity["LateAt"] = node.LateAt?.UtcTicks ?? long.MaxValue;
+        entity["SilentAt"] = node.SilentAt?.UtcTicks ?? long.MaxValue;
+        entity["Retired"] = node.RetiredAt is not null;
+        entity["Open"] = node.Open is not null;
+        entity["Policy"] = node.RuntimePolicy ?? "";
+        return entity;
+    }
+}

@@ -1,0 +1,43 @@
+using System.Globalization;
+using System.Text.Json.Serialization;
+using Keylime.Protocol;
+
+namespace Keylime.Functions.Storage;
+
+/// <summary>Something that an operator would ask about later. Its key follows from what happened, so that saying it twice stores it once.</summary>
+/// <param name="Subject">A node's id, <c>policy:NAME</c>, or <c>service</c>.</param>
+/// <param name="Key">Newest first, unique for the subject.</param>
+internal sealed record EventRecord([property: JsonPropertyName("node")] string Subject, string Key, DateTimeOffset At, string Type, string Detail)
+{
+    public const int CurrentSchema = 1;
+
+    /// <summary>The subject of what concerns no node and no policy.</summary>
+    public const string Service = "service:";
+
+    /// <summary>Digits of the time in front of every key.</summary>
+    public const int TimeDigits = 19;
+
+    private const int MaxDetail = 1024;
+
+    public int Schema { get; init; } = CurrentSchema;
+
+    /// <summary>An event of a proven caller or of an operator.</summary>
+    /// <param name="cause">What it came of, where that has a number or a name: it makes the key the same whenever the event is told.</param>
+    public static EventRecord Of(string subject, DateTimeOffset at, string type, string detail, string cause = "0") => new(
+        subject, $"{TimeKey(at)}-{type}-{cause}", at, type, detail.Length <= MaxDetail ? detail : detail[..MaxDetail]);
+
+    public static EventRecord Of(AgentId node, DateTimeOffset at, string type, string detail, long cause = 0) =>
+        Of(node.ToString(), at, type, detail, cause.ToString(CultureInfo.InvariantCulture));
+
+    /// <summary>An event that strangers can cause: at most one a minute of its type, so that they cannot fill the table.</summary>
+    public static EventRecord OncePerMinute(string subject, DateTimeOffset at, string type, string detail) =>
+        Of(subject, new DateTimeOffset(at.UtcTicks - at.UtcTicks % TimeSpan.TicksPerMinute, TimeSpan.Zero), type, detail);
+
+    public static EventRecord OncePerMinute(AgentId node, DateTimeOffset at, string type, string detail) => OncePerMinute(node.ToString(), at, type, detail);
+
+    /// <summary>An event of a policy.</summary>
+    public static EventRecord OfPolicy(string policy, DateTimeOffset at, string type, string detail) => Of("policy:" + policy, at, type, detail);
+
+    /// <summary>The time as the start of a key: later ones come first.</summary>
+    public static string TimeKey(DateTimeOffset at) => (long.MaxValue - at.UtcTicks).ToString("d19", CultureInfo.InvariantCulture);
+}

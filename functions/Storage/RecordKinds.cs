@@ -1,0 +1,39 @@
+using System.Text.Json.Serialization.Metadata;
+
+namespace Keylime.Functions.Storage;
+
+/// <summary>What a store has to know of a kind of record.</summary>
+/// <param name="Name">Of the table; letters only.</param>
+/// <param name="Schema">The version that a row says it is of; rows of every earlier version than <paramref name="Newest"/> are read for ever.</param>
+/// <param name="Spread">Many rows: over all partitions and accounts. Otherwise they are few, and stand together in the order of their keys.</param>
+internal sealed record RecordKind<T>(string Name, Func<T, string> Key, JsonTypeInfo<T> Type, Func<T, int> Schema, int Newest, bool Spread)
+    where T : class
+{
+    /// <summary>The key's column in SQLite.</summary>
+    public string KeyColumn { get; init; } = "name";
+}
+
+/// <summary>The kinds of records that there are.</summary>
+internal static class RecordKinds
+{
+    public static readonly RecordKind<Registration> Registrations =
+        new("registrations", r => r.Id.ToString(), StorageJson.Default.Registration, r => r.Schema, Registration.CurrentSchema, Spread: true) { KeyColumn = "id" };
+
+    public static readonly RecordKind<PolicyRecord> Policies =
+        new("policies", p => p.Name, StorageJson.Default.PolicyRecord, p => p.Schema, PolicyRecord.CurrentSchema, Spread: false);
+
+    public static readonly RecordKind<EndorsementOwner> EndorsementOwners =
+        new("owners", o => o.EndorsementKeyHash, StorageJson.Default.EndorsementOwner, o => o.Schema, EndorsementOwner.CurrentSchema, Spread: true);
+
+    public static readonly RecordKind<KnownEndorsementKey> KnownEndorsementKeys =
+        new("knownkeys", k => k.EndorsementKeyHash, StorageJson.Default.KnownEndorsementKey, k => k.Schema, KnownEndorsementKey.CurrentSchema, Spread: true);
+
+    public static readonly RecordKind<TrustedCertificate> TrustedCertificates =
+        new("trusted", t => t.Thumbprint, StorageJson.Default.TrustedCertificate, t => t.Schema, TrustedCertificate.CurrentSchema, Spread: false);
+
+    public static readonly RecordKind<EnrolmentRule> EnrolmentRules =
+        new("rules", r => r.Name, StorageJson.Default.EnrolmentRule, r => r.Schema, EnrolmentRule.CurrentSchema, Spread: false);
+
+    public static readonly RecordKind<AccessToken> AccessTokens =
+        new("tokens", t => t.Name, StorageJson.Default.AccessToken, t => t.Schema, AccessToken.CurrentSchema, Spread: false);
+}

@@ -1,0 +1,44 @@
+using System.Text.Json;
+using System.Text.Json.Serialization.Metadata;
+
+namespace Keylime.Functions.Storage;
+
+/// <summary>Rows to values and back, for every store. A row that cannot be read stops the one who wants it, and nobody else.</summary>
+internal sealed class RowCodec<T>(JsonTypeInfo<T> type, Func<T, int> schema, int newest, UnreadableRows unreadable)
+    where T : class
+{
+    public byte[] Encode(T value) => JsonSerializer.SerializeToUtf8Bytes(value, type);
+
+    /// <exception cref="StorageUnavailableException">The row cannot be read.</exception>
+    public T Decode(string key, byte[] body) =>
+        TryDecode(key, body) ?? throw new StorageUnavailableException($"The stored {typeof(T).Name} '{key}' cannot be read.");
+
+    /// <summary>One page of a query that asked for one row more than the page holds.</summary>
+    /// <param name="nameOf">A row's own name, where its place in the list is another.</param>
+    public Page<T> ToPage(List<(string Key, byte[] Body)> rows, int limit, Func<string, string>? nameOf = null)
+    {
+        var page = rows.Count > limit ? rows.GetRange(0, limit) : rows;
+        var next = rows.Count > limit ? new Continuation(page[^1].Key) : (Continuation?)null;
+        return new Page<T>([.. page.Select(row => TryDecode(nameOf?.Invoke(row.Key) ?? row.Key, row.Body)).OfType<T>()], next);
+    }
+
+    /// <returns><see langword="null"/> where it cannot be read; that is reported.</returns>
+    public T? TryDecode(string key, byte[] body)
+    {
+        string why;
+        try
+        {
+            var value = JsonSerializer.Deserialize(body, type);
+            if (value is not null && schema(value) <= newest)
+                return value;
+            why = value is null ? "It is empty." : $"A newer program wrote it, in version {schema(value)} where this one reads {newest}.";
+        }
+        catch (JsonException e)
+        {
+            why = e.Message;
+        }
+
+        unreadable.Report(typeof(T).Name, key, why);
+        return null;
+    }
+}

@@ -1,0 +1,70 @@
+using System.CommandLine;
+using System.Net.Http.Json;
+using System.Text;
+using Keylime.Protocol;
+using Keylime.Protocol.Api;
+
+namespace Keylime.Tenant;
+
+/// <summary><c>keylime token …</c>: who may administer, approve and read.</summary>
+internal static class TokenCommands
+{
+    public static Command Create(Surroundings surroundings, Formats formats) => new("token", "Tokens of people and programs.")
+    {
+        Make(surroundings, formats),
+        List(surroundings, formats),
+        Revoke(surroundings),
+    };
+
+    private static Command Make(Surroundings surroundings, Formats formats)
+    {
+        var name = new Argument<string>("NAME") { Description = "The token's name." };
+        var role = new Option<string>("--role") { Description = "operator, approver or auditor.", Required = true };
+        role.AcceptOnlyFromAmong("operator", "approver", "auditor");
+        var days = new Option<int?>("--days") { Description = "How long it lives; 90 if left out." };
+        var file = new Option<string>("--token-file") { Description = "Where the token is written, for its owner only.", Required = true };
+        var command = new Command("create", "Make a token.") { name, role, days, file };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            using var api = new ServiceApi(Login.Load(surroundings));
+            var asked = new CreateToken(parsed.GetValue(name)!, Enum.Parse<AccessRole>(parsed.GetValue(role)!, ignoreCase: true)) { Days = parsed.GetValue(days) };
+            using var content = JsonContent.Create(asked, ApiJson.Default.CreateToken);
+            await using var target = Surroundings.CreatePrivateFile(parsed.GetValue(file)!); // before the token is: it is told only once
+            var made = await api.SendAsync(HttpMethod.Post, "/v1/tokens", content, ApiJson.Default.CreatedToken, cancel);
+            await target.WriteAsync(Encoding.ASCII.GetBytes(made.Token + "\n"), cancel);
+            if (formats.IsJson(parsed))
+                Output.WriteJson(surroundings, made with { Token = "" }, ApiJson.Default.CreatedToken);
+            else
+                surroundings.Out.WriteLine($"{PlainText.From(made.Name)}: {parsed.GetValue(role)}, until {Output.Time(made.ExpiresAt)}; kept in {PlainText.From(parsed.GetValue(file))}");
+            return Exits.Ok;
+        });
+        return command;
+    }
+
+    private static Command List(Surroundings surroundings, Formats formats)
+    {
+        var command = new Command("list", "All tokens, without their secrets.");
+        command.SetAction(async (parsed, cancel) =>
+        {
+            using var api = new ServiceApi(Login.Load(surroundings));
+            var list = await api.GetAsync("/v1/tokens", ApiJson.Default.TokenList, cancel);
+            Output.WriteList(surroundings, formats, parsed, list, ApiJson.Default.TokenList, ["token", "role", "created", "expires"],
+                list.Tokens.Select(static t => (string?[])[t.Name, t.Role.ToString().ToLowerInvariant(), Output.Time(t.CreatedAt), t.ExpiresAt is { } end ? Output.Time(end) : "never"]));
+            return Exits.Ok;
+        });
+        return command;
+    }
+
+    private static Command Revoke(Surroundings surroundings)
+    {
+        var name = new Argument<string>("NAME") { Description = "The token's name." };
+        var command = new Command("revoke", "Revoke a token, at once.") { name };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            using var api = new ServiceApi(Login.Load(surroundings));
+            await api.SendAsync(HttpMethod.Delete, $"/v1/tokens/{Uri.EscapeDataString(parsed.GetValue(name)!)}", null, cancel);
+            return Exits.Ok;
+        });
+        return command;
+    }
+}

@@ -1,0 +1,202 @@
+using Azure;
+using Azure.Core;
+using Azure.Core.Pipeline;
+using Keylime.Functions.Storage;
+using Keylime.Functions.Storage.Azure;
+using Keylime.Protocol;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Keylime.Functions.Tests;
+
+/// <summary>The contract on tables and blobs of a really started emulator, spread over two accounts; and what only they can get wrong.</summary>
+public sealed class AzureStoreTests(AzuriteFixture fixture) : StoreContract, IAsyncLifetime
+{
+    private readonly UnreadableRows _unreadable = new(TimeProvider.System, NullLogger<UnreadableRows>.Instance);
+    private AzureAccounts _accounts = null!; // InitializeAsync
+
+    private protected override INodeStore Nodes => new AzureNodeStore(_accounts, _unreadable);
+
+    private protected override IRecordStore<Registration> Registrations => new AzureRecordStore<Registration>(_accounts, RecordKinds.Registrations, _unreadable);
+
+    private protected override IVerdictStore Verdicts => new AzureVerdictStore(_accounts, _unreadable);
+
+    private protected override IEventStore Events => new AzureEventStore(_accounts, _unreadable);
+
+    private protected override IRecordStore<PolicyRecord> Policies => new AzureRecordStore<PolicyRecord>(_accounts, RecordKinds.Policies, _unreadable);
+
+    private protected override IBlobStore Blobs => new AzureBlobStore(_accounts);
+
+    private static CancellationToken Cancel => TestContext.Current.CancellationToken;
+
+    public async ValueTask InitializeAsync() => _accounts = await fixture.NewAccountsAsync(2);
+
+    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+    [Fact]
+    public void Ids_spread_evenly_and_move_only_to_a_new_account()
+    {
+        var connections = fixture.Azurite.NewAccounts(4);
+        var three = AzureAccounts.Create(connections[..3].Select(c => AzureAccounts.FromConnectionString(c)));
+        var again = AzureAccounts.Create(connections[..3].Reverse().Select(c => AzureAccounts.FromConnectionString(c)));
+        var four = AzureAccounts.Create(connections.Select(c => AzureAccounts.FromConnectionString(c)));
+        string[] ids = [.. Enumerable.Range(0, 6000).Select(i => $"node-{i}")];
+        Assert.All(ids, id => Assert.Equal(three.For(id).Name, again.For(id).Name)); // whatever their order
+        Assert.All(ids.GroupBy(id => three.For(id).Name), group => Assert.InRange(group.Count(), 1800, 2200));
+        var moved = ids.Where(id => three.For(id).Name != four.For(id).Name).ToArray();
+        Assert.InRange(moved.Length, 1300, 1700);
+        Assert.All(moved, id => Assert.DoesNotContain(three.All, a => a.Name == four.For(id).Name));
+    }
+
+    [Fact]
+    public async Task Another_set_of_accounts_than_the_rows_are_spread_over_is_refused()
+    {
+        var connections = fixture.Azurite.NewAccounts(3);
+        await AzureAccounts.Create(connections[..2].Select(c => AzureAccounts.FromConnectionString(c))).PrepareAsync([], Cancel);
+        await AzureAccounts.Create(connections[..2].Select(c => AzureAccounts.FromConnectionString(c))).PrepareAsync([], Cancel);
+        var refused = await Assert.ThrowsAsync<StorageUnavailableException>(
+            () => AzureAccounts.Create(connections.Select(c => AzureAccounts.FromConnectionString(c))).PrepareAsync([], Cancel));
+        Assert.Contains("another set", refused.Message, StringComparison.Ordinal);
+        Assert.Throws<StorageUnavailableException>(() => AzureAccounts.Create([]));
+        Assert.Throws<StorageUnavailableException>(() => AzureAccounts.Create([_accounts.All[0], _accounts.All[0]]));
+    }
+
+    [Theory]
+    [InlineData(429)]
+    [InlineData(500)]
+    [InlineData(503)]
+    public async Task A_service_that_is_busy_for_a_while_is_asked_again(int status)
+    {
+        var faults = new Faults();
+        var accounts = await fixture.NewAccountsAsync(1, faults.Install);
+        var nodes = new AzureNodeStore(accounts, _unreadable);
+        faults.Arm(status, times: 3, afterArrival: false);
+        var stored = await nodes.TryAddAsync(Sample("a"), Cancel);
+        Assert.NotNull(stored);
+        faults.Arm(status, times: 3, afterArrival: false);
+        Assert.NotNull(await nodes.TryReplaceAsync(stored, stored.Value with { IntervalSeconds = 3 }, Cancel));
+        faults.Arm(status, times: 3, afterArrival: false);
+        Assert.Equal(3, (await nodes.FindAsync(AgentId.Parse("a"), Cancel))!.Value.IntervalSeconds);
+        Assert.Equal(9, faults.Injected);
+    }
+
+    [Fact]
+    public async Task A_write_whose_answer_was_lost_is_known_again_as_our_own()
+    {
+        var faults = new Faults();
+        var accounts = await fixture.NewAccountsAsync(1, faults.Install);
+        var nodes = new AzureNodeStore(accounts, _unreadable);
+        faults.Arm(500, times: 1, afterArrival: true); // the row is written; the second try meets it
+        var stored = await nodes.TryAddAsync(Sample("a"), Cancel);
+        Assert.NotNull(stored);
+        faults.Arm(500, times: 1, afterArrival: true);
+        var next = await nodes.TryReplaceAsync(stored, stored.Value with { IntervalSeconds = 4 }, Cancel);
+        Assert.NotNull(next);
+        Assert.NotNull(await nodes.TryReplaceAsync(next, next.Value with { IntervalSeconds = 5 }, Cancel)); // by the ETag that it has
+        Assert.Equal(2, faults.Injected);
+        Assert.Null(await nodes.TryAddAsync(Sample("a"), Cancel));
+    }
+
+    [Fact]
+    public async Task A_service_that_stays_away_is_told_as_such()
+    {
+        var faults = new Faults();
+        var accounts = await fixture.NewAccountsAsync(1, faults.Install);
+        faults.Arm(503, times: int.MaxValue, afterArrival: false);
+        await Assert.ThrowsAsync<StorageUnavailableException>(() => new AzureNodeStore(accounts, _unreadable).FindAsync(AgentId.Parse("a"), Cancel));
+        await Assert.ThrowsAsync<StorageUnavailableException>(() => new AzureHealth(accounts).CheckAsync(Cancel));
+        await Assert.ThrowsAsync<StorageUnavailableException>(() => new AzureBlobStore(accounts).PutAsync(new byte[] { 1 }, Cancel));
+    }
+
+    [Fact]
+    public async Task A_row_that_cannot_be_read_stops_nobody_else()
+    {
+        await Nodes.TryAddAsync(Sample("good"), Cancel);
+        await Nodes.TryAddAsync(Sample("newer") with { Schema = Node.CurrentSchema + 1 }, Cancel);
+        await _accounts.For("bad").Table(AzureAccounts.Nodes).TryAddAsync(AzureTable.Entity(Partitions.Of("bad"), "bad", [0x7b]), Cancel);
+        var page = await Nodes.ListAsync(new NodeQuery(DateTimeOffset.UnixEpoch), null, 10, Cancel);
+        Assert.Equal("good", page.Items.Single().Id.ToString());
+        await Assert.ThrowsAsync<StorageUnavailableException>(() => Nodes.FindAsync(AgentId.Parse("bad"), Cancel));
+        await _unreadable.TellAsync(Events, Cancel);
+        Assert.Equal(2, (await Events.ListAsync(new EventQuery(EventRecord.Service), null, 10, Cancel)).Items.Count);
+    }
+
+    [Fact]
+    public async Task The_hot_path_is_point_reads_and_a_listing_filters_at_the_service()
+    {
+        var requests = new Faults();
+        var accounts = await fixture.NewAccountsAsync(1, requests.Install);
+        var nodes = new AzureNodeStore(accounts, _unreadable);
+        await nodes.TryAddAsync(Sample("a"), Cancel);
+        requests.Seen.Clear();
+        await nodes.FindAsync(AgentId.Parse("a"), Cancel);
+        Assert.Contains($"PartitionKey='{Partitions.Of("a")}',RowKey='a'", Uri.UnescapeDataString(Assert.Single(requests.Seen)), StringComparison.Ordinal);
+        requests.Seen.Clear();
+        await nodes.ListAsync(new NodeQuery(DateTimeOffset.UnixEpoch, Protocol.Api.NodeState.Late), null, 10, Cancel);
+        Assert.Contains("$filter=Retired eq false and Verdict eq 1 and LateAt le ", Uri.UnescapeDataString(Assert.Single(requests.Seen)), StringComparison.Ordinal);
+    }
+
+    /// <summary>Answers in the place of the service, before a request goes out or when its real answer is back.</summary>
+    private sealed class Faults : HttpPipelinePolicy
+    {
+        private int _left;
+        private int _status;
+        private bool _after;
+
+        public int Injected { get; private set; }
+
+        public List<string> Seen { get; } = [];
+
+        public void Install(ClientOptions options)
+        {
+            options.Retry.Delay = TimeSpan.FromMilliseconds(1);
+            options.AddPolicy(this, HttpPipelinePosition.PerRetry);
+        }
+
+        public void Arm(int status, int times, bool afterArrival) => (_status, _left, _after) = (status, times, afterArrival);
+
+        public override void Process(HttpMessage message, ReadOnlyMemory<HttpPipelinePolicy> pipeline) => throw new NotSupportedException();
+
+        public override async ValueTask ProcessAsync(HttpMessage message, ReadOnlyMemory<HttpPipelinePolicy> pipeline)
+        {
+            Seen.Add(message.Request.Uri.ToString());
+            if (_left <= 0 || _after)
+                await ProcessNextAsync(message, pipeline);
+            if (_left <= 0)
+                return;
+            _left--;
+            Injected++;
+            message.Response = new Answer(_status);
+        }
+    }
+
+    private sealed class Answer(int status) : Response
+    {
+        public override int Status => status;
+
+        public override string ReasonPhrase => "";
+
+        public override Stream? ContentStream { get; set; } = new MemoryStream();
+
+        public override string ClientRequestId { get; set; } = "";
+
+        public override void Dispose()
+        {
+        }
+
+        protected override bool ContainsHeader(string name) => false;
+
+        protected override IEnumerable<HttpHeader> EnumerateHeaders() => [];
+
+        protected override bool TryGetHeader(string name, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out string? value)
+        {
+            value = null;
+            return false;
+        }
+
+        protected override bool TryGetHeaderValues(string name, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out IEnumerable<string>? values)
+        {
+            values = null;
+            return false;
+        }
+    }
+}

@@ -1,0 +1,130 @@
+using System.Collections.Immutable;
+using System.Security.Cryptography;
+using Keylime.Tpm.Commands;
+
+namespace Keylime.Tpm;
+
+/// <summary>A sealed object in a TPM.</summary>
+public sealed record LoadedSeal(uint Handle, SealedArea Public, ReadOnlyMemory<byte> Name);
+
+public sealed partial class TpmClient
+{
+    /// <summary>TPM_RH_NULL (Part 2, 7.4).</summary>
+    public const uint NullHierarchy = 0x40000007;
+
+    /// <summary>TPM2_SelfTest of everything, or of what was not tested yet.</summary>
+    public async ValueTask SelfTestAsync(bool full, CancellationToken cancel) =>
+        await ExecuteAsync<SelfTest, None>(new SelfTest(full), cancel).ConfigureAwait(false);
+
+    /// <summary>The curves of TPM_ECC_CURVE that the TPM has, ours or not.</summary>
+    public async ValueTask<ImmutableArray<TpmCurve>> GetCurvesAsync(CancellationToken cancel)
+    {
+        const uint all = 64;
+        var data = await ExecuteAsync<GetCapability, CapabilityData>(new(Capability.EccCurves, 0, all), cancel).ConfigureAwait(false);
+        return data.Curves;
+    }
+
+    /// <summary>Loads a public area that is no TPM's, so that this one can encrypt to it or verify with it.</summary>
+    public async ValueTask<LoadedKey> LoadExternalAsync(PublicArea area, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(area);
+        var (handle, name) = await ExecuteAsync<LoadExternal, (uint, byte[])>(new LoadExternal(area.Encode(), NullHierarchy), cancel).ConfigureAwait(false);
+        return new LoadedKey(handle, area, name);
+    }
+
+    /// <summary>Makes a loaded key persistent in the owner's hierarchy.</summary>
+    public async ValueTask PersistAsync(uint loaded, uint persistent, CancellationToken cancel) =>
+        await ExecuteAsync<EvictControl, None>(new EvictControl(Owner, loaded, persistent), cancel, TpmAuthorization.Password).ConfigureAwait(false);
+
+    /// <summary>Forgets a persistent key.</summary>
+    public async ValueTask EvictAsync(uint persistent, CancellationToken cancel) =>
+        await ExecuteAsync<EvictControl, None>(new EvictControl(Owner, persistent, persistent), cancel, TpmAuthorization.Password).ConfigureAwait(false);
+
+    /// <summary>Saves what is loaded under a handle; the TPM can be rid of it, and take it back.</summary>
+    public ValueTask<byte[]> SaveContextAsync(uint handle, CancellationToken cancel) => ExecuteAsync<ContextSave, byte[]>(new ContextSave(handle), cancel);
+
+    /// <returns>The handle that it has now.</returns>
+    public ValueTask<uint> LoadContextAsync(ReadOnlyMemory<byte> context, CancellationToken cancel) => ExecuteAsync<ContextLoad, uint>(new ContextLoad(context), cancel);
+
+    /// <summary>A credential made by this TPM for a loaded key of any.</summary>
+    public ValueTask<CredentialBlob> MakeCredentialAsync(uint key, ReadOnlyMemory<byte> secret, ReadOnlyMemory<byte> name, CancellationToken cancel) =>
+        ExecuteAsync<MakeCredential, CredentialBlob>(new MakeCredential(key, secret, name), cancel);
+
+    /// <summary>RSAES-OAEP with a decryption key whose password is empty.</summary>
+    /// <param name="label">With its terminating zero; empty for none.</param>
+    public ValueTask<byte[]> RsaDecryptAsync(uint key, ReadOnlyMemory<byte> cipherText, TpmAlgorithm hash, ReadOnlyMemory<byte> label, CancellationToken cancel) =>
+        ExecuteAsync<RsaDecrypt, byte[]>(new RsaDecrypt(key, cipherText, hash, label), cancel, TpmAuthorization.Password);
+
+    /// <summary>The digest of a policy that wants PCRs to have the values that they have now, or others.</summary>
+    /// <param name="values">The digest over the values wanted; empty for those of now.</param>
+    public async ValueTask<byte[]> ComputePcrPolicyAsync(PcrSelection selection, ReadOnlyMemory<byte> values, TpmAlgorithm hash, CancellationToken cancel)
+    {
+        var trial = await ExecuteAsync<StartPolicySession, uint>(
+            new StartPolicySession(hash, RandomNumberGenerator.GetBytes(hash.DigestSize()), Trial: true), cancel).ConfigureAwait(false);
+        try
+        {
+            await ExecuteAsync<PolicyPcr, None>(new PolicyPcr(trial, values, selection), cancel).ConfigureAwait(false);
+            return await ExecuteAsync<PolicyGetDigest, byte[]>(new PolicyGetDigest(trial), cancel).ConfigureAwait(false);
+        }
+        finally
+        {
+            await FlushContextAsync(trial, CancellationToken.None).ConfigureAwait(false);
+        }
+    }
+
+    /// <summary>Seals data below an endorsement key, under the policy of the template; the data is hidden on its way to the TPM.</summary>
+    public async ValueTask<(ReadOnlyMemory<byte> Private, SealedArea Public)> SealAsync(
+        LoadedKey endorsementKey, SealedArea template, ReadOnlyMemory<byte> data, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(endorsementKey);
+        var (@private, area) = await WithSaltedSessionAsync(endorsementKey, session => WithEndorsementPolicyAsync(
+            endorsementKey,
+            policy => ExecuteHiddenAsync<CreateSealed, (byte[], byte[])>(
+                new CreateSealed(endorsementKey.Handle, template, data), [endorsementKey.Name], session, hideRequest: true, hideResponse: false, cancel, policy),
+            cancel), cancel).ConfigureAwait(false);
+        return (@private, SealedArea.Parse(area));
+    }
+
+    public async ValueTask<LoadedSeal> LoadSealAsync(LoadedKey endorsementKey, SealedArea area, ReadOnlyMemory<byte> @private, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(endorsementKey);
+        ArgumentNullException.ThrowIfNull(area);
+        var (handle, name) = await WithEndorsementPolicyAsync(
+            endorsementKey,
+            policy => ExecuteAsync<Load, (uint, byte[])>(new Load(endorsementKey.Handle, @private, area.Encode()), cancel, policy),
+            cancel).ConfigureAwait(false);
+        return new LoadedSeal(handle, area, name);
+    }
+
+    /// <summary>Takes an object that somebody wrapped for this endorsement key.</summary>
+    /// <returns>Its private part, as this TPM keeps it.</returns>
+    public ValueTask<byte[]> ImportAsync(LoadedKey endorsementKey, SealedArea area, ReadOnlyMemory<byte> duplicate, ReadOnlyMemory<byte> seed, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(endorsementKey);
+        ArgumentNullException.ThrowIfNull(area);
+        return WithEndorsementPolicyAsync(
+            endorsementKey, policy => ExecuteAsync<Import, byte[]>(new Import(endorsementKey.Handle, area.Encode(), duplicate, seed), cancel, policy), cancel);
+    }
+
+    /// <summary>Unseals what PCR values guard; the data is hidden on its way from the TPM.</summary>
+    /// <exception cref="TpmRefusedException">The PCRs do not have the values that the object's policy wants.</exception>
+    public async ValueTask<byte[]> UnsealAsync(LoadedSeal item, LoadedKey saltKey, PcrSelection selection, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(item);
+        return await WithSaltedSessionAsync(saltKey, async session =>
+        {
+            var policy = await StartPolicySessionAsync(item.Public.NameAlgorithm, cancel).ConfigureAwait(false);
+            try
+            {
+                await ExecuteAsync<PolicyPcr, None>(new PolicyPcr(policy, ReadOnlyMemory<byte>.Empty, selection), cancel).ConfigureAwait(false);
+                return await ExecuteHiddenAsync<Unseal, byte[]>(
+                    new Unseal(item.Handle), [item.Name], session, hideRequest: false, hideResponse: true, cancel, TpmAuthorization.PolicyOnce(policy)).ConfigureAwait(false);
+            }
+            catch (TpmRefusedException)
+            {
+                await FlushContextAsync(policy, CancellationToken.None).ConfigureAwait(false); // after a refusal, the TPM keeps it
+                throw;
+            }
+        }, cancel).ConfigureAwait(false);
+    }
+}
