@@ -57,7 +57,7 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
             Capabilities = new EvidenceCapabilities
             {
                 ComponentVersion = "2.0",
-                HashAlgorithms = [.. facts.Banks.Select(static b => b.Bank.ProtocolName()!)],
+                HashAlgorithms = facts.Hashes,
                 SignatureSchemes = facts.Schemes,
                 AvailableSubjects = facts.Banks.ToDictionary(static b => b.Bank.ProtocolName()!, static b => (IReadOnlyList<int>?)[.. b.Pcrs]),
                 CertificationKeys = [Describe(key)],

@@ -7,7 +7,8 @@ namespace Keylime.Agent;
 
 /// <summary>What a TPM can do, asked once.</summary>
 /// <param name="Schemes">Signature schemes, by their names in the protocol.</param>
-internal sealed record MachineFacts(ImmutableArray<PcrSelection> Banks, IReadOnlyList<string> Schemes)
+/// <param name="Hashes">What it signs with, by their names in the protocol; more than it has banks of.</param>
+internal sealed record MachineFacts(ImmutableArray<PcrSelection> Banks, IReadOnlyList<string> Schemes, IReadOnlyList<string> Hashes)
 {
     public static async Task<MachineFacts> ReadAsync(TpmClient tpm, CancellationToken cancel)
     {
@@ -15,7 +16,8 @@ internal sealed record MachineFacts(ImmutableArray<PcrSelection> Banks, IReadOnl
         var algorithms = await tpm.GetAlgorithmsAsync(cancel);
         return new MachineFacts(
             [.. banks.Where(static b => b.Bank.IsHash())],
-            [.. algorithms.Where(static a => a.IsSignatureScheme).Select(static a => a.Algorithm.ProtocolName()).OfType<string>().Order(StringComparer.Ordinal)]);
+            [.. algorithms.Where(static a => a.IsSignatureScheme).Select(static a => a.Algorithm.ProtocolName()).OfType<string>().Order(StringComparer.Ordinal)],
+            [.. algorithms.Where(static a => a.IsHash && a.Algorithm.IsHash()).Select(static a => a.Algorithm.ProtocolName()).OfType<string>()]);
     }
 }
 

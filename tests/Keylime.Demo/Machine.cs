@@ -53,6 +53,30 @@ internal sealed class Machine : IAsyncDisposable
         }
     }
 
+    /// <summary>What the maker of a device does in the factory: certificates for its IAK and IDevID, where the agent looks for them.</summary>
+    /// <returns>The maker's root, as PEM.</returns>
+    public async Task<string> CertifyDeviceAsync(string template, CancellationToken cancel)
+    {
+        var home = Directory.CreateDirectory(Path.Combine(Folder, "keylime"));
+        foreach (var (key, file) in ((PublicArea, string)[])[(KeyTemplates.Iak(template), "iak-cert.crt"), (KeyTemplates.IDevId(template), "idevid-cert.crt")])
+        {
+            var made = await _tpm.CreatePrimaryAsync(TpmClient.Endorsement, key, cancel);
+            await _tpm.FlushContextAsync(made.Handle, cancel);
+            await File.WriteAllTextAsync(Path.Combine(home.FullName, file), TestCertificates.Issue(made.Public).ExportCertificatePem(), cancel);
+        }
+
+        return TestCertificates.Root.ExportCertificatePem();
+    }
+
+    /// <summary>Runs the agent's program for one command, to its end.</summary>
+    public async Task<(int Exit, string Output)> RunAgentAsync(Programs programs, string command, CancellationToken cancel)
+    {
+        var process = programs.Run("Keylime.Agent", "keylime-agent", command, "--config", Path.Combine(Folder, "agent.conf"));
+        var output = await process.StandardOutput.ReadToEndAsync(cancel);
+        await process.WaitForExitAsync(cancel);
+        return (process.ExitCode, output);
+    }
+
     public Task MeasureFileAsync(string path, CancellationToken cancel) => _ima.MeasureFileAsync(path, cancel);
 
     /// <param name="more">More lines for the configuration.</param>

@@ -25,6 +25,14 @@ internal sealed class Programs(string folder, string? agent = null) : IAsyncDisp
         return process;
     }
 
+    /// <summary>Starts a program whose output the caller reads.</summary>
+    public Process Run(string project, string program, params IReadOnlyList<string> args)
+    {
+        var process = Process.Start(Describe(project, program, args)) ?? throw new DemoException($"{program} did not start.");
+        _running.Add(process);
+        return process;
+    }
+
     /// <summary>Runs the operator's tool on this terminal, until it ends.</summary>
     public async Task<int> ShowAsync(CancellationToken cancel, params IReadOnlyList<string> args)
     {

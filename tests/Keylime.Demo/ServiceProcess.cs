@@ -16,12 +16,13 @@ internal sealed class ServiceProcess
     public string CaPath => Path.Combine(_data, "ca.pem");
 
     /// <param name="listen">To start again where an earlier one listened.</param>
-    public static async Task<ServiceProcess> StartAsync(Programs programs, string data, int intervalSeconds, CancellationToken cancel, string listen = "https://127.0.0.1:0")
+    public static async Task<ServiceProcess> StartAsync(Programs programs, string data, int intervalSeconds, CancellationToken cancel, string listen = "https://127.0.0.1:0",
+        params IReadOnlyList<string> more)
     {
         var urlPath = Path.Combine(data, "url");
         if (File.Exists(urlPath))
             File.Delete(urlPath); // of one that was killed
-        var process = programs.Start("Keylime.Functions", "Keylime.Functions", "service.log", "--data", data, "--listen", listen, "--interval", $"{intervalSeconds}");
+        var process = programs.Start("Keylime.Functions", "Keylime.Functions", "service.log", ["--data", data, "--listen", listen, "--interval", $"{intervalSeconds}", .. more]);
         for (var i = 0; i < 300 && !process.HasExited; i++)
         {
             if (File.Exists(urlPath))

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using Keylime.Demo;
 using Keylime.Protocol.Api;
+using Keylime.Testing;
 
 namespace Keylime.EndToEnd.Tests;
 
@@ -30,6 +31,8 @@ public sealed class ProgramTests : IAsyncLifetime
     public async ValueTask DisposeAsync()
     {
         await _programs.DisposeAsync();
+        foreach (var log in Directory.EnumerateFiles(_folder, "*.log"))
+            TestContext.Current.TestOutputHelper?.WriteLine($"{Path.GetFileName(log)}: {string.Join('\n', File.ReadLines(log).TakeLast(12))}"); // shown where the test fails
         foreach (var machine in _machines)
             await machine.DisposeAsync();
         Directory.Delete(_folder, recursive: true);
@@ -67,6 +70,57 @@ public sealed class ProgramTests : IAsyncLifetime
             Assert.True(TimeProvider.System.GetElapsedTime(start) < TimeSpan.FromSeconds(2), $"{TimeProvider.System.GetElapsedTime(start)}");
             Assert.Equal(0, machine.Agent.ExitCode);
         }
+    }
+
+    [Fact]
+    public async Task On_Azure_tables_an_agent_with_a_device_identity_and_a_P_384_key_attests_and_its_doctor_is_content()
+    {
+        await using var azurite = await Azurite.StartAsync(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "..", "tests", "azurite"), Cancel);
+        var connections = Path.Combine(_folder, "connections");
+        await File.WriteAllLinesAsync(connections, azurite.NewAccounts(2), Cancel);
+        var service = await ServiceProcess.StartAsync(_programs, Data, Interval, Cancel, "https://127.0.0.1:0",
+            "--azure-connections", connections, "--accept-identity", "iak-certificate");
+        await service.LoginAsync(_fleet, Cancel);
+
+        var machine = await Machine.BootAsync("device", Path.Combine(_folder, "device"), ["/bin/sh", "/bin/ls"], Cancel);
+        _machines.Add(machine);
+        var root = Path.Combine(_folder, "maker.pem");
+        await File.WriteAllTextAsync(root, await machine.CertifyDeviceAsync("H-3", Cancel), Cancel);
+        await _fleet.DoAsync(Cancel, "trust", "add", root);
+        machine.StartAgent(_programs, service.Url, service.CaPath, "tpm_encryption_alg = \"ecc384\"", "tpm_hash_alg = \"sha384\"", "enable_iak_idevid = true", "iak_idevid_template = \"H-3\"");
+        await _fleet.EnrolAsync(machine, Cancel);
+        await _fleet.WaitAsync("it is trusted", TimeSpan.FromSeconds(60), () => Is("device", NodeState.Trusted), Cancel);
+        var details = await _fleet.ShowAsync("device", Cancel);
+        Assert.Equal(("ecc-nist-p384", "iak-certificate"), (details.AttestationKeyType, details.Node.Coverage.Identity));
+
+        // The doctor, beside the running agent: the TPM is shared a command at a time, so the agent rests meanwhile.
+        machine.KillAgent();
+        await machine.Agent!.WaitForExitAsync(Cancel);
+        var (exit, text) = await machine.RunAgentAsync(_programs, "doctor", Cancel);
+        foreach (var line in (string[])["ok      TPM: TPM 2.0 of IBM", "ok      PCR banks:", "ok      EK certificate:", "ok      IMA list:", "ok      TLS:", "ok      clock:", "ok      registrar:", "ok      verifier:"])
+            Assert.Contains(line, text, StringComparison.Ordinal);
+        Assert.Equal(1, exit); // for it has no boot log here, and says so
+        Assert.Single(text.Split('\n'), l => l.StartsWith("not ok", StringComparison.Ordinal) && l.Contains("boot log", StringComparison.Ordinal));
+        (exit, text) = await machine.RunAgentAsync(_programs, "identity", Cancel);
+        Assert.Equal(0, exit);
+        Assert.Contains(details.EndorsementKeyHash, text, StringComparison.Ordinal);
+        Assert.Contains(details.AttestationKeyName, text, StringComparison.Ordinal);
+
+        var doctor = await _programs.KeylimeAsync(Cancel, "doctor");
+        Assert.Contains("store azure-tables", doctor.Output, StringComparison.Ordinal);
+        Assert.Contains("ok      trust: 1 roots", doctor.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_Debian_package_holds_what_the_agent_needs()
+    {
+        var script = Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "..", "agent", "package"));
+        var package = (await RunAsync(script, "--agent", Published.Agent)).Trim();
+        package = Path.Combine(Path.GetDirectoryName(script)!, "..", package);
+        var contents = await RunAsync("dpkg-deb", "--contents", package);
+        foreach (var file in (string[])["./usr/bin/keylime-agent", "./etc/keylime/agent.conf", "./lib/systemd/system/keylime-agent.service"])
+            Assert.Matches($"root/root .*{System.Text.RegularExpressions.Regex.Escape(file)}\n", contents);
+        Assert.Contains("Package: keylime-agent-serverless", await RunAsync("dpkg-deb", "--info", package), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -129,6 +183,15 @@ public sealed class ProgramTests : IAsyncLifetime
         using var process = Process.Start(start)!;
         await process.WaitForExitAsync(Cancel);
         Assert.Equal(exit, process.ExitCode);
+    }
+
+    private static async Task<string> RunAsync(string program, params IReadOnlyList<string> args)
+    {
+        using var process = Process.Start(new ProcessStartInfo(program, args) { RedirectStandardOutput = true, RedirectStandardError = true })!;
+        var (output, errors) = (process.StandardOutput.ReadToEndAsync(Cancel), process.StandardError.ReadToEndAsync(Cancel));
+        await process.WaitForExitAsync(Cancel);
+        Assert.True(process.ExitCode == 0, await errors);
+        return await output;
     }
 
     private async Task<ServiceProcess> StartServiceAsync()

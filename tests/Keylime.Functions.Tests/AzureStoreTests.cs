@@ -1,4 +1,3 @@
-using Azure;
 using Azure.Core;
 using Azure.Core.Pipeline;
 using Keylime.Functions.Storage;
@@ -136,7 +135,7 @@ public sealed class AzureStoreTests(AzuriteFixture fixture) : StoreContract, IAs
     }
 
     /// <summary>Answers in the place of the service, before a request goes out or when its real answer is back.</summary>
-    private sealed class Faults : HttpPipelinePolicy
+    private sealed class Faults : DelegatingHandler
     {
         private int _left;
         private int _status;
@@ -149,54 +148,23 @@ public sealed class AzureStoreTests(AzuriteFixture fixture) : StoreContract, IAs
         public void Install(ClientOptions options)
         {
             options.Retry.Delay = TimeSpan.FromMilliseconds(1);
-            options.AddPolicy(this, HttpPipelinePosition.PerRetry);
+            InnerHandler ??= new SocketsHttpHandler();
+            options.Transport = new HttpClientTransport(new HttpClient(this, disposeHandler: false));
         }
 
         public void Arm(int status, int times, bool afterArrival) => (_status, _left, _after) = (status, times, afterArrival);
 
-        public override void Process(HttpMessage message, ReadOnlyMemory<HttpPipelinePolicy> pipeline) => throw new NotSupportedException();
-
-        public override async ValueTask ProcessAsync(HttpMessage message, ReadOnlyMemory<HttpPipelinePolicy> pipeline)
+        protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
         {
-            Seen.Add(message.Request.Uri.ToString());
-            if (_left <= 0 || _after)
-                await ProcessNextAsync(message, pipeline);
-            if (_left <= 0)
-                return;
+            Seen.Add(request.RequestUri!.ToString());
+            var fault = _left > 0;
+            var response = !fault || _after ? await base.SendAsync(request, cancellationToken) : null;
+            if (!fault)
+                return response!;
+            response?.Dispose();
             _left--;
             Injected++;
-            message.Response = new Answer(_status);
-        }
-    }
-
-    private sealed class Answer(int status) : Response
-    {
-        public override int Status => status;
-
-        public override string ReasonPhrase => "";
-
-        public override Stream? ContentStream { get; set; } = new MemoryStream();
-
-        public override string ClientRequestId { get; set; } = "";
-
-        public override void Dispose()
-        {
-        }
-
-        protected override bool ContainsHeader(string name) => false;
-
-        protected override IEnumerable<HttpHeader> EnumerateHeaders() => [];
-
-        protected override bool TryGetHeader(string name, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out string? value)
-        {
-            value = null;
-            return false;
-        }
-
-        protected override bool TryGetHeaderValues(string name, [System.Diagnostics.CodeAnalysis.NotNullWhen(true)] out IEnumerable<string>? values)
-        {
-            values = null;
-            return false;
+            return new HttpResponseMessage((System.Net.HttpStatusCode)_status) { RequestMessage = request, Content = new ByteArrayContent([]) };
         }
     }
 }

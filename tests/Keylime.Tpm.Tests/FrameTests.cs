@@ -22,6 +22,14 @@ public static class FrameTests
     }
 
     [Fact]
+    public static async Task CVE_2020_8918_a_TPM_1_2_is_refused()
+    {
+        // what a TPM 1.2 answers to every command of ours: its own tag, and TPM_BADTAG
+        await using var tpm = new TpmClient(new RecordingTpm("00c4 0000000a 0000001e"));
+        await Assert.ThrowsAsync<TpmRefusedException>(async () => await tpm.StartupAsync(keepState: false, Cancel));
+    }
+
+    [Fact]
     public static async Task A_command_with_a_password_session()
     {
         var device = new RecordingTpm("8002 00000013 00000000 00000000 0000 01 0000");
