@@ -107,7 +107,8 @@ public sealed class AppraisalTests : IDisposable
         // Scripts of others compare these: one may be added, none may change.
         string[] known =
         [
-            "ek.certificate_malformed", "ek.certificate_mismatch", "ek.unsupported", "ima.checkpoint_stale", "ima.digest_not_allowed", "ima.line_malformed",
+            "device_identity.malformed", "device_identity.unproven", "device_identity.untrusted",
+            "ek.certificate_malformed", "ek.certificate_mismatch", "ek.certificate_profile", "ek.unsupported", "ek.untrusted", "ima.checkpoint_stale", "ima.digest_not_allowed", "ima.line_malformed",
             "ima.log_empty", "ima.log_missing", "ima.not_in_policy", "ima.pcr_index", "ima.pcr_mismatch", "ima.template_hash_mismatch", "ima.template_unsupported",
             "ima.violation", "internal.appraisal_error", "key.not_restricted", "key.unsupported", "pcr.not_quoted", "pcr.value_not_allowed", "policy.missing",
             "possession.challenge_mismatch", "possession.malformed", "possession.name_mismatch", "possession.scheme_mismatch", "possession.signature_invalid",

@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using System.Security.Cryptography.X509Certificates;
 using Keylime.Testing;
 using Keylime.Tpm;
 
@@ -86,19 +85,16 @@ public sealed class KeyTests
     {
         using var tpm = new SoftwareTpm();
         using var other = new SoftwareTpm();
-        using var rootKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var root = Authority("CN=A maker", rootKey);
-        using var strangerKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var stranger = Authority("CN=Another maker", strangerKey);
-        var leaf = Leaf(tpm, root, rootKey);
+        var (root, stranger) = (TestCertificates.Root, TestCertificates.OtherRoot);
+        var leaf = TestCertificates.Issue(tpm.EndorsementKey).RawData;
         var pem = PemEncoding.WriteString("CERTIFICATE", leaf);
 
         Assert.IsType<EndorsementResult.NoCertificate>(EndorsementKeys.Check(tpm.EndorsementKey, "", [root], Now));
-        Assert.Equal("CN=A maker", Assert.IsType<EndorsementResult.Chained>(EndorsementKeys.Check(tpm.EndorsementKey, pem, [stranger, root], Now)).Root);
+        Assert.Equal(root.Subject, Assert.IsType<EndorsementResult.Chained>(EndorsementKeys.Check(tpm.EndorsementKey, pem, [stranger, root], Now)).Root);
         Assert.IsType<EndorsementResult.Chained>(EndorsementKeys.Check(tpm.EndorsementKey, Convert.ToBase64String(leaf), [root], Now));
-        Assert.Contains("CN=A maker", Assert.IsType<EndorsementResult.Unchained>(EndorsementKeys.Check(tpm.EndorsementKey, pem, [stranger], Now)).Why, StringComparison.Ordinal);
+        Assert.Contains(root.Subject, Assert.IsType<EndorsementResult.Unchained>(EndorsementKeys.Check(tpm.EndorsementKey, pem, [stranger], Now)).Why, StringComparison.Ordinal);
         Assert.IsType<EndorsementResult.Unchained>(EndorsementKeys.Check(tpm.EndorsementKey, pem, [], Now)); // no root is no trust
-        Assert.IsType<EndorsementResult.Unchained>(EndorsementKeys.Check(tpm.EndorsementKey, pem, [root], Now.AddYears(30)));
+        Assert.IsType<EndorsementResult.Rejected>(EndorsementKeys.Check(tpm.EndorsementKey, pem, [root], Now.AddYears(40))); // after its time
         // A root that the agent sends along is trusted by nobody.
         Assert.IsType<EndorsementResult.Unchained>(EndorsementKeys.Check(tpm.EndorsementKey, pem + "\n" + root.ExportCertificatePem(), [stranger], Now));
         Assert.Equal(FindingCodes.EndorsementCertificateMismatch,
@@ -144,18 +140,4 @@ public sealed class KeyTests
         Exponent = of.Exponent,
         Modulus = of.Modulus,
     };
-
-    private static X509Certificate2 Authority(string name, ECDsa key)
-    {
-        var request = new CertificateRequest(name, key, HashAlgorithmName.SHA256);
-        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
-        return request.CreateSelfSigned(Now.AddYears(-1), Now.AddYears(20));
-    }
-
-    private static byte[] Leaf(SoftwareTpm tpm, X509Certificate2 issuer, ECDsa key)
-    {
-        var request = new CertificateRequest("CN=A TPM", (RSA)tpm.EndorsementPair, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1);
-        using var leaf = request.Create(issuer.SubjectName, X509SignatureGenerator.CreateForECDsa(key), Now.AddYears(-1), Now.AddYears(10), [1, 2, 3]);
-        return leaf.RawData;
-    }
 }

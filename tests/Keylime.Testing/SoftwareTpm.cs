@@ -78,10 +78,6 @@ public sealed class SoftwareTpm : IDisposable
         get => _clock;
         set => _clock = value;
     }
-
-    /// <summary>The private half of the endorsement key, for a test that certifies it.</summary>
-    public AsymmetricAlgorithm EndorsementPair => _ek;
-
     public byte[] Read(TpmAlgorithm bank, int pcr) => (byte[])_banks[bank][pcr].Clone();
 
     public void Set(TpmAlgorithm bank, int pcr, byte[] value) => _banks[bank][pcr] = (byte[])value.Clone();
