@@ -21,6 +21,7 @@ internal static class AgentFootprint
             var service = await ServiceProcess.StartAsync(programs, Path.Combine(folder, "service"), 1, cancel);
             await service.LoginAsync(fleet, cancel);
             await using var machine = await Machine.BootAsync("node", Path.Combine(folder, "node"), [], cancel);
+            await service.TrustAsync(machine, cancel);
             Console.Error.WriteLine($"measuring {Lines:N0} files into PCR 10 of a software TPM");
             await machine.MeasureManyAsync(Lines - 1, cancel); // the first line is the aggregate of the boot
             machine.StartAgent(programs, service.Url, service.CaPath);

@@ -130,6 +130,28 @@ public sealed class AttestationTests
     }
 
     [Fact]
+    public async Task Lateness_silence_and_the_return_are_told_once_whether_a_sweep_came_by_or_not()
+    {
+        foreach (var swept in (bool[])[true, false])
+        {
+            await using var service = await TestService.StartAsync();
+            using var agent = await TestAgent.EnrolledAsync(service, "node");
+            await agent.AttestAsync();
+            for (var minute = 0; minute < 10; minute++)
+            {
+                service.Clock.Advance(TimeSpan.FromSeconds(60));
+                if (swept)
+                    await service.Get<Verifier.Sweep>().RunAsync(TestContext.Current.CancellationToken);
+            }
+
+            await agent.AuthenticateAsync();
+            Assert.Equal("pass", (await agent.AttestAsync())["evaluation"]!.GetValue<string>());
+            Assert.Equal("trusted", State(await agent.NodeAsync()));
+            await service.ToldOnceAsync("node.late", "node.silent", "node.returned");
+        }
+    }
+
+    [Fact]
     public async Task A_reboot_is_an_event_and_starts_the_list_anew()
     {
         await using var service = await TestService.StartAsync();
