@@ -56,9 +56,9 @@ internal sealed class MachineKeys
             foreach (var der in await _tpm.ReadEndorsementChainAsync(cancel))
                 text.Append(PemEncoding.Write("CERTIFICATE", der.Span)).Append('\n');
         }
-        catch (TpmFormatException e)
+        catch (Exception e) when (e is TpmFormatException or TpmRefusedException { Code.IsTransient: false })
         {
-            Log.Warning($"A certificate of the TPM cannot be read: {e.Message}");
+            Log.Warning($"A certificate of the TPM cannot be read: {e.Message}"); // some virtual TPMs let nobody read theirs
         }
 
         return text.ToString();

@@ -23,7 +23,10 @@ internal sealed partial class TrustStore(string folder, IRecordStore<TrustedCert
 
     public async Task<IReadOnlyList<TrustedEntry>> AllAsync(CancellationToken cancel)
     {
-        if (_readAt is not { } at || clock.GetElapsedTime(at) > Freshness)
+        bool stale;
+        lock (_lock)
+            stale = _readAt is not { } at || clock.GetElapsedTime(at) > Freshness;
+        if (stale)
         {
             var rows = await added.AllAsync(cancel);
             var now = clock.GetTimestamp();
@@ -42,7 +45,11 @@ internal sealed partial class TrustStore(string folder, IRecordStore<TrustedCert
         [.. (await AllAsync(cancel)).Select(static e => e.Certificate)];
 
     /// <summary>Looks at the store again with the next question: something was changed here.</summary>
-    public void Forget() => _readAt = null;
+    public void Forget()
+    {
+        lock (_lock)
+            _readAt = null;
+    }
 
     private void ReadFolder()
     {

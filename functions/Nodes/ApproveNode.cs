@@ -48,7 +48,7 @@ internal static partial class ApproveNode
             if (!ReferenceEquals(next, stored.Value) && await use.Nodes.TryReplaceAsync(stored, next, cancel) is null)
                 continue;
             await events.AddAsync(EventRecord.Of(id, provenAt, EventTypes.KeyChangeApproved, $"{context.CallerName()} approved the attestation key {name}; the old one opens nothing any more."), CancellationToken.None);
-            if (!await use.Registrations.TryReplaceAsync(registration, registration.Value with { AttestationKey = proposal.AttestationKey, ExpectedTagHash = proposal.ExpectedTagHash, Proposal = null }, CancellationToken.None))
+            if (!await use.Registrations.TryReplaceAsync(registration, registration.Value with { AttestationKey = proposal.AttestationKey, ExpectedTagHash = proposal.ExpectedTagHash, Proposal = null, Offer = null }, CancellationToken.None))
                 continue;
 
             LogApproved(use.Log, id, name);

@@ -38,9 +38,9 @@ internal static partial class ActivateAgent
             if (await use.Registrations.FindAsync(id.ToString(), cancel) is not { Value: var registration } stored)
                 return new Refusal(StatusCodes.Status404NotFound, "not_found", $"Agent with ID '{id}' not found");
 
-            if (registration.Proposal is { } proposal && ActivationTag.Matches(tag, proposal.ExpectedTagHash.Span))
+            if (((KeyProposal?[])[registration.Proposal, registration.Offer]).FirstOrDefault(p => p is not null && ActivationTag.Matches(tag, p.ExpectedTagHash.Span)) is { } proposal)
             {
-                if (!await TryProveProposalAsync(stored, proposal, use, cancel))
+                if (!await TryProveAsync(stored, proposal, use, cancel))
                     continue;
                 use.Limits.Proven(context);
                 return Done();
@@ -78,10 +78,12 @@ internal static partial class ActivateAgent
     }
 
     // The key that was approved stays in its place; the other one waits beside it.
-    private static async Task<bool> TryProveProposalAsync(Stored<Registration> stored, KeyProposal proposal, Dependencies use, CancellationToken cancel)
+    private static async Task<bool> TryProveAsync(Stored<Registration> stored, KeyProposal proposal, Dependencies use, CancellationToken cancel)
     {
-        var proven = proposal with { ProvenAt = proposal.ProvenAt ?? use.Clock.GetUtcNow() };
-        if (proposal.ProvenAt is null && !await use.Registrations.TryReplaceAsync(stored, stored.Value with { Proposal = proven }, cancel))
+        // The same key again is the same proposal, of the same time.
+        var before = stored.Value.Proposal is { } known && known.AttestationKey.Span.SequenceEqual(proposal.AttestationKey.Span) ? known.ProvenAt : null;
+        var proven = proposal with { ProvenAt = before ?? use.Clock.GetUtcNow() };
+        if (proposal.ProvenAt is null && !await use.Registrations.TryReplaceAsync(stored, stored.Value with { Proposal = proven, Offer = null }, cancel))
             return false;
         await use.Events.AddAsync(EventRecord.Of(stored.Value.Id, proven.ProvenAt!.Value, EventTypes.KeyChangeProposed,
             $"The same TPM proved another attestation key, {KeyNames.Of(proven.AttestationKey)}. The old one stays in force until somebody approves this one."), CancellationToken.None);

@@ -179,7 +179,7 @@ internal static partial class RegisterAgent
             return "another attestation key, of a registration that was never activated";
 
         // An active registration may be offered another key, one at a time: nobody can push away an offer that is being proven.
-        return known.Proposal is { ProvenAt: null } open && open.ProposedAt + UnprovenProposal > now && !open.AttestationKey.Span.SequenceEqual(claim.AttestationKey.Span)
+        return known.Offer is { } open && open.ProposedAt + UnprovenProposal > now && !open.AttestationKey.Span.SequenceEqual(claim.AttestationKey.Span)
             ? "another attestation key, while a third one is being proven"
             : null;
     }
@@ -197,14 +197,14 @@ internal static partial class RegisterAgent
             {
                 Active = known.Active,
                 ActivatedAt = known.ActivatedAt,
+                Offer = known.Offer,
                 Proposal = known.Proposal,
                 ExpectedTagHash = tagHash,
                 Registrations = checked(known.Registrations + 1),
             };
         }
 
-        var proven = known.Proposal is { } before && before.AttestationKey.Span.SequenceEqual(claim.AttestationKey.Span) ? before.ProvenAt : null;
-        return known with { Proposal = new KeyProposal(claim.AttestationKey, tagHash, now, proven) };
+        return known with { Offer = new KeyProposal(claim.AttestationKey, tagHash, now, ProvenAt: null) };
     }
 
     private static Refusal Refuse(ILogger log, string id, string why)

@@ -47,7 +47,10 @@ internal sealed record Registration
 
     public string? Model { get; init; }
 
-    /// <summary>Another attestation key of the same TPM.</summary>
+    /// <summary>Another attestation key, offered by whoever knows the endorsement key, which is public: nobody has proven it yet.</summary>
+    public KeyProposal? Offer { get; init; }
+
+    /// <summary>Another attestation key that is proven to be in the same TPM. No mere offer takes its place.</summary>
     public KeyProposal? Proposal { get; init; }
 
     public required int Registrations { get; init; }
