@@ -42,7 +42,10 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
             catch (Exception e) when (!once && e is IOException or TpmRefusedException or TpmFormatException or UnauthorizedAccessException)
             {
                 var pause = _backoff.Next(null);
-                Log.Error($"TPM: {e.Message} Opened anew in {pause.TotalSeconds:F0} s.");
+                if (e is UnauthorizedAccessException)
+                    Log.Error($"{e.Message} It is to belong to the user that the agent runs as ({(options.RunAs.Length > 0 ? options.RunAs : "run_as")}), or to one of its groups. Next try in {pause.TotalSeconds:F0} s.");
+                else
+                    Log.Error($"TPM: {e.Message} Opened anew in {pause.TotalSeconds:F0} s.");
                 Resting(pause);
                 await Task.Delay(pause, time, cancel);
             }
@@ -73,7 +76,7 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
         }
         finally
         {
-            await ReleaseAsync(tpm, keys);
+            await ReleaseAsync(keys);
         }
     }
 
@@ -141,7 +144,7 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
     {
         _registered = false; // the registrar may have lost it; to register again with the same keys changes nothing
         var message = $"The service does not take the proof of possession: {_id} is not enrolled, or with another key.";
-        var hint = $"an operator admits it with: keylime node enrol {_id}";
+        var hint = $"an operator admits it, or its new key, with: keylime node approve {_id}";
         if (once)
             throw new ServiceRefusedException("session", null, null, message) { Hint = hint };
 
@@ -188,13 +191,12 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
     // A moment of work, a minute of sleep: what the moment took goes back to the machine.
     private static void ReturnMemory() => GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
 
-    private static async Task ReleaseAsync(TpmClient tpm, MachineKeys keys)
+    private static async Task ReleaseAsync(MachineKeys keys)
     {
         using var limit = new CancellationTokenSource(TimeSpan.FromSeconds(1));
         try
         {
-            await keys.ReleaseEndorsementKeyAsync(limit.Token);
-            await tpm.FlushContextAsync(keys.AttestationKey.Handle, limit.Token);
+            await keys.ReleaseAsync(limit.Token);
         }
         catch (Exception e) when (e is IOException or TpmRefusedException or TpmFormatException or OperationCanceledException)
         {

@@ -8,15 +8,16 @@ namespace Keylime.Agent;
 internal sealed class MachineKeys
 {
     private readonly TpmClient _tpm;
+    private readonly AgentOptions _options;
     private LoadedKey? _endorsementKey;
 
-    private MachineKeys(TpmClient tpm, EndorsementKeyProfile profile) => (_tpm, Profile) = (tpm, profile);
+    private MachineKeys(TpmClient tpm, AgentOptions options, EndorsementKeyProfile profile) => (_tpm, _options, Profile) = (tpm, options, profile);
 
     /// <summary>Which of the profile's endorsement keys this machine is known by.</summary>
     public EndorsementKeyProfile Profile { get; }
 
     /// <summary>The attestation key.</summary>
-    public LoadedKey AttestationKey { get; private set; } = null!; // set by OpenAsync, the only maker
+    public LoadedKey AttestationKey { get; private set; } = null!; // OpenAsync sets it, or whoever needs it loads it
 
     /// <summary>Hex SHA-256 over the PEM of the endorsement key: upstream's <c>hash_ek</c>.</summary>
     public string EkHash { get; private set; } = "";
@@ -24,13 +25,28 @@ internal sealed class MachineKeys
     /// <summary>Loads the attestation key that the data file holds, or makes one and writes it there.</summary>
     public static async Task<MachineKeys> OpenAsync(TpmClient tpm, AgentOptions options, CancellationToken cancel)
     {
-        var keys = new MachineKeys(tpm, await ChooseAsync(tpm, options, cancel));
-        var template = TemplateOf(options);
-        var ek = await keys.GetEndorsementKeyAsync(cancel);
-        keys.EkHash = HashOf(ek.Public);
-        keys.AttestationKey = await keys.LoadAsync(ek, template, options.DataPath, cancel)
-            ?? await keys.CreateAsync(ek, template, options.DataPath, cancel);
+        var keys = await OpenEndorsementAsync(tpm, options, cancel);
+        if (!await keys.TryLoadAttestationKeyAsync(cancel))
+            keys.AttestationKey = await keys.CreateAsync(await keys.GetEndorsementKeyAsync(cancel), TemplateOf(options), options.DataPath, cancel);
         return keys;
+    }
+
+    /// <summary>The endorsement key alone: there is no <see cref="AttestationKey"/> yet.</summary>
+    public static async Task<MachineKeys> OpenEndorsementAsync(TpmClient tpm, AgentOptions options, CancellationToken cancel)
+    {
+        var keys = new MachineKeys(tpm, options, await ChooseAsync(tpm, options, cancel));
+        keys.EkHash = HashOf((await keys.GetEndorsementKeyAsync(cancel)).Public);
+        return keys;
+    }
+
+    /// <summary>Loads the attestation key that the data file holds.</summary>
+    /// <returns><see langword="false"/> where it holds none of this TPM and these options.</returns>
+    public async Task<bool> TryLoadAttestationKeyAsync(CancellationToken cancel)
+    {
+        if (await LoadAsync(await GetEndorsementKeyAsync(cancel), TemplateOf(_options), _options.DataPath, cancel) is not { } key)
+            return false;
+        AttestationKey = key;
+        return true;
     }
 
     public async Task<LoadedKey> GetEndorsementKeyAsync(CancellationToken cancel) =>
@@ -43,6 +59,14 @@ internal sealed class MachineKeys
             return;
         _endorsementKey = null;
         await _tpm.FlushContextAsync(key.Handle, cancel);
+    }
+
+    /// <summary>Frees the TPM of both keys.</summary>
+    public async Task ReleaseAsync(CancellationToken cancel)
+    {
+        await ReleaseEndorsementKeyAsync(cancel);
+        if (AttestationKey is { } key)
+            await _tpm.FlushContextAsync(key.Handle, cancel);
     }
 
     /// <summary>The endorsement key's certificate and what stands above it, as PEM, the key's own first; empty where the TPM has none.</summary>
@@ -64,16 +88,25 @@ internal sealed class MachineKeys
         return text.ToString();
     }
 
-    /// <summary>The key that has a certificate, of the kind that the options want; without any, the one that every TPM has.</summary>
+    /// <summary>
+    /// The key that has a certificate, of the kind that the options want, or else of the other: what vouches for the TPM counts more than how its key
+    /// computes. Without any, the one that every TPM has.
+    /// </summary>
     private static async Task<EndorsementKeyProfile> ChooseAsync(TpmClient tpm, AgentOptions options, CancellationToken cancel)
     {
         if (options.TpmEkProfile.Length > 0)
             return KeyTemplates.EndorsementKeys.First(p => p.Name == options.TpmEkProfile);
 
         var type = options.IsEcc ? TpmAlgorithm.Ecc : TpmAlgorithm.Rsa;
-        var ofType = KeyTemplates.EndorsementKeys.Where(p => p.Template.Type == type).ToArray();
+        var wantedFirst = KeyTemplates.EndorsementKeys.OrderBy(p => p.Template.Type == type ? 0 : 1).ToArray(); // a stable order
         var defined = await tpm.GetNvIndicesAsync(cancel);
-        return ofType.FirstOrDefault(p => defined.Contains(p.CertificateIndex)) ?? ofType[0];
+        foreach (var profile in wantedFirst.Where(p => defined.Contains(p.CertificateIndex)))
+        {
+            if ((await tpm.NvReadPublicAsync(profile.CertificateIndex, cancel)).Written)
+                return profile;
+        }
+
+        return wantedFirst[0];
     }
 
     private static PublicArea TemplateOf(AgentOptions options)

@@ -37,7 +37,7 @@ try
 {
     var options = OptionsReader.Read(ParseFlags(args), Environment.GetEnvironmentVariable);
     if (args[0] == "doctor")
-        return await new Doctor(options, () => TpmDevices.Open(options.Tpm), Console.Out, TimeProvider.System, new DoctorPaths()).RunAsync(stopping.Token) ? ok : error;
+        return await new Doctor(options, () => TpmDevices.Open(options.Tpm), () => Privileges.Drop(options.RunAs), Console.Out, TimeProvider.System, new DoctorPaths()).RunAsync(stopping.Token) ? ok : error;
     if (args[0] == "identity")
     {
         await IdentityCommand.RunAsync(options, () => TpmDevices.Open(options.Tpm), Console.Out, TimeProvider.System, stopping.Token);
@@ -69,7 +69,7 @@ catch (HttpRequestException e)
 {
     return Fail(e.Message, "is verifier_url right, and verifier_tls_ca_cert the service's ca.pem?", error);
 }
-catch (Exception e) when (e is IOException or UnauthorizedAccessException or TpmRefusedException or TpmFormatException or FormatException)
+catch (Exception e) when (e is IOException or UnauthorizedAccessException or TpmRefusedException or TpmFormatException or FormatException or System.Security.Cryptography.CryptographicException)
 {
     return Fail(e.Message, "/dev/tpmrm0 is usually for the group tss; the measurement list is for root", error);
 }

@@ -28,7 +28,7 @@ internal sealed class ServiceClient : IDisposable
     public const int MaxAnswer = 1024 * 1024;
 
     private const string JsonApi = "application/vnd.api+json";
-    private const int MaxDetail = 300;
+    private const int MaxDetail = 600;
     private static readonly TimeSpan ConnectTimeout = TimeSpan.FromSeconds(15);
 
     // A first measurement list of many megabytes over a thin line takes its time.
@@ -179,9 +179,30 @@ internal sealed class ServiceClient : IDisposable
         _ => null,
     };
 
+    // What a refusal says, in each of the shapes that the APIs have for it; or its text as it is.
     private static string Detail(byte[]? body)
     {
-        var text = body is null ? "" : System.Text.Encoding.UTF8.GetString(body.AsSpan(0, Math.Min(body.Length, MaxDetail)));
-        return text.Trim();
+        var text = body is null ? "" : TryReadDetail(body) ?? System.Text.Encoding.UTF8.GetString(body);
+        return string.Concat(text.Take(MaxDetail).Select(static c => char.IsControl(c) ? ' ' : c)).Trim();
+    }
+
+    private static string? TryReadDetail(byte[] body)
+    {
+        try
+        {
+            using var document = JsonDocument.Parse(body);
+            var root = document.RootElement;
+            if (root.ValueKind == JsonValueKind.Object && root.TryGetProperty("errors", out var errors) && errors.ValueKind == JsonValueKind.Array && errors.GetArrayLength() > 0)
+                root = errors[0];
+            if (root.ValueKind != JsonValueKind.Object)
+                return null;
+            return root.TryGetProperty("detail", out var detail) && detail.ValueKind == JsonValueKind.String ? detail.GetString()
+                : root.TryGetProperty("status", out var status) && status.ValueKind == JsonValueKind.String ? status.GetString()
+                : null;
+        }
+        catch (JsonException)
+        {
+            return null;
+        }
     }
 }

@@ -12,6 +12,8 @@ internal static class Verification
 {
     private const int Entries = 20_000;
 
+    private static readonly int[] PolicySizes = [20_000, 100_000];
+
     private static readonly byte[] Nonce = RandomNumberGenerator.GetBytes(32);
     private static readonly PcrSelection Asked = new(TpmAlgorithm.Sha256, PcrSet.Of(0, 1, 2, 3, 4, 5, 6, 7, 10));
 
@@ -23,7 +25,8 @@ internal static class Verification
         Quotes("quotes, RSA 2048 RSASSA SHA-256", TpmAlgorithm.RsaSsa);
         Quotes("quotes, RSA 2048 RSAPSS SHA-256", TpmAlgorithm.RsaPss);
         Quotes("quotes, ECDSA P-256 SHA-256", TpmAlgorithm.Ecdsa);
-        Ima();
+        foreach (var paths in PolicySizes)
+            Ima(paths);
         Console.WriteLine();
         Console.WriteLine("ceiling: verifying the bare signature; for entries, the three bare hashes that each needs");
         Console.WriteLine("(SHA-1 of its template data for the line, SHA-256 of it for the bank, SHA-256 to extend the PCR).");
@@ -60,18 +63,18 @@ internal static class Verification
         _ => throw new System.Diagnostics.UnreachableException(),
     };
 
-    private static void Ima()
+    private static void Ima(int paths)
     {
         using var tpm = new SoftwareTpm(TpmAlgorithm.Ecdsa);
-        var (text, data, policy) = MakeList(tpm);
+        var (text, data, policy) = MakeList(tpm, paths);
         Check(AttestationKey.TryCreate(tpm.AttestationKey, out var key, out _));
         using (key)
         {
             var asked = new PcrSelection(TpmAlgorithm.Sha256, PcrSet.Of(10));
             var (message, signature, pcrs) = tpm.Quote(Nonce, asked);
             var quote = ((QuoteResult.Verified)Quote.Verify(key!, new QuoteRequest(Nonce, asked, key!.Scheme), new QuoteEvidence(message, signature, pcrs))).Quote;
-            Print($"IMA entries, ima-ng, policy of {Entries:N0} paths", Rounds.Measure(
-                (Entries, () => Check(ImaLog.Appraise(quote, text, null, policy) is { FindingCount: 0, Proven.Entries: Entries })),
+            Print($"IMA entries, ima-ng, policy of {paths:N0} digests", Rounds.Measure(
+                (Entries, () => Check(ImaLog.Appraise(quote, text, ImaListFormat.Text, null, policy, DateTimeOffset.UnixEpoch) is { FindingCount: 0, Proven.Entries: Entries })),
                 (Entries, () => HashBare(data))));
         }
     }
@@ -89,21 +92,26 @@ internal static class Verification
         }
     }
 
-    private static (byte[] Text, byte[][] Data, RuntimePolicy Policy) MakeList(SoftwareTpm tpm)
+    private static (byte[] Text, byte[][] Data, RuntimePolicy Policy) MakeList(SoftwareTpm tpm, int paths)
     {
         using var text = new MemoryStream();
         var policy = new StringBuilder("""{"meta":{"version":1},"excludes":["/tmp/.*","/var/log/.*"],"ima":{"log_hash_alg":"sha1"},"digests":{""");
         var data = new byte[Entries][];
         Span<byte> templateHash = stackalloc byte[20];
-        for (var i = 0; i < Entries; i++)
+        for (var i = 0; i < paths; i++)
         {
             var path = string.Create(CultureInfo.InvariantCulture, $"/usr/lib/x86_64-linux-gnu/package-{i % 700}/libexample-{i}.so");
             var digest = SHA256.HashData(Encoding.ASCII.GetBytes(path));
-            data[i] = ImaEmulator.TemplateData(digest, Encoding.ASCII.GetBytes(path));
-            Sha1(data[i], templateHash);
-            text.Write(Encoding.ASCII.GetBytes($"10 {Convert.ToHexStringLower(templateHash)} ima-ng sha256:{Convert.ToHexStringLower(digest)} {path}\n"));
             policy.Append(CultureInfo.InvariantCulture, $"{(i == 0 ? "" : ",")}\"{path}\":[\"{Convert.ToHexStringLower(digest)}\"]");
-            tpm.Extend(TpmAlgorithm.Sha256, 10, SHA256.HashData(data[i]));
+
+            // Of a larger policy the list has as many entries, from all over it.
+            if (i % (paths / Entries) != 0)
+                continue;
+            var at = i / (paths / Entries);
+            data[at] = ImaEmulator.TemplateData(digest, Encoding.ASCII.GetBytes(path));
+            Sha1(data[at], templateHash);
+            text.Write(Encoding.ASCII.GetBytes($"10 {Convert.ToHexStringLower(templateHash)} ima-ng sha256:{Convert.ToHexStringLower(digest)} {path}\n"));
+            tpm.Extend(TpmAlgorithm.Sha256, 10, SHA256.HashData(data[at]));
         }
 
         Check(RuntimePolicy.TryParse(Encoding.ASCII.GetBytes(policy.Append("}}").ToString()), out var parsed, out _));

@@ -7,7 +7,7 @@ internal static class Cli
 {
     public static async Task<int> RunAsync(IReadOnlyList<string> args, Surroundings surroundings, CancellationToken cancel)
     {
-        var parsed = Build(surroundings).Parse(args, new ParserConfiguration { ResponseFileTokenReplacer = null });
+        var parsed = Build(surroundings).Parse(CompletionCommand.Prepare(args), new ParserConfiguration { ResponseFileTokenReplacer = null });
         if (parsed.Errors is [var first, ..] && parsed.Action is not System.CommandLine.Help.HelpAction)
             return Tell(surroundings, Exits.Usage, PlainText.From(first.Message), "keylime --help tells the commands, keylime COMMAND --help their options");
 
@@ -36,6 +36,12 @@ internal static class Cli
     private static RootCommand Build(Surroundings surroundings)
     {
         var root = new RootCommand("Attests machines by their TPMs: what an operator does.");
+        foreach (var help in root.Options.OfType<System.CommandLine.Help.HelpOption>())
+        {
+            foreach (var alias in (string[])["/h", "/?", "-?"])
+                help.Aliases.Remove(alias); // of another system's shells, and in the way of completion in these
+        }
+
         var formats = new Formats(root);
         root.Subcommands.Add(LoginCommand.Create(surroundings, formats));
         root.Subcommands.Add(NodeCommands.Create(surroundings, formats));
@@ -46,7 +52,7 @@ internal static class Cli
         root.Subcommands.Add(EndorsementKeyCommands.Create(surroundings, formats));
         root.Subcommands.Add(RuleCommands.Create(surroundings, formats));
         root.Subcommands.Add(TokenCommands.Create(surroundings, formats));
-        root.Subcommands.Add(DoctorCommand.Create(surroundings));
+        root.Subcommands.Add(DoctorCommand.Create(surroundings, formats));
         root.Subcommands.Add(CompletionCommand.Create(surroundings));
         return root;
     }

@@ -13,20 +13,20 @@ internal static class DoctorCommand
     private const int Soon = 14;
     private static readonly TimeSpan ClockTolerance = TimeSpan.FromMinutes(1);
 
-    public static Command Create(Surroundings surroundings)
+    public static Command Create(Surroundings surroundings, Formats formats)
     {
         var command = new Command("doctor", "Look at everything that the service needs, one by one.");
-        command.SetAction(async (_, cancel) =>
+        command.SetAction(async (parsed, cancel) =>
         {
-            var well = new Findings(surroundings);
-            await RunAsync(surroundings, well, cancel);
-            surroundings.Out.WriteLine(well.All ? "All is well." : "Not all is well: see the lines that say not ok.");
-            return well.All ? Exits.Ok : Exits.Failed;
+            var findings = new DoctorFindings(surroundings, formats, parsed);
+            await RunAsync(surroundings, findings, cancel);
+            findings.Finish();
+            return findings.AllWell ? Exits.Ok : Exits.Failed;
         });
         return command;
     }
 
-    private static async Task RunAsync(Surroundings surroundings, Findings findings, CancellationToken cancel)
+    private static async Task RunAsync(Surroundings surroundings, DoctorFindings findings, CancellationToken cancel)
     {
         Login login;
         try
@@ -70,6 +70,8 @@ internal static class DoctorCommand
             CheckPolicies(policies);
         if (await TryAsync("nodes", () => api.NodesAsync(null, cancel)) is { } nodes)
             CheckNodes(nodes);
+        if (await TryAsync("rows", () => api.GetAsync($"/v1/events?limit=1&type=storage.row_unreadable&since={Uri.EscapeDataString(surroundings.Clock.GetUtcNow().AddDays(-1).ToString("O", CultureInfo.InvariantCulture))}", ApiJson.Default.EventList, cancel)) is { } unreadable)
+            CheckRows(unreadable);
 
         async Task<T?> TryAsync<T>(string what, Func<Task<T>> ask)
             where T : class
@@ -111,11 +113,19 @@ internal static class DoctorCommand
         void CheckPolicies(PolicyList policies)
         {
             if (policies.Policies.Count == 0)
-                findings.NotOk("policies", "there is none: a node without a policy fails", "keylime policy make and keylime policy put");
+                findings.NotOk("policies", "there is none: a node without a policy fails", "keylime policy create runtime and keylime policy put");
             else
                 findings.Ok("policies", string.Create(CultureInfo.InvariantCulture, $"{policies.Policies.Count}"));
             foreach (var warned in policies.Policies.Where(static p => p.Warnings.Count > 0))
                 findings.NotOk("policies", $"{warned.Name}: {warned.Warnings[0]}", "change the policy, or accept that");
+        }
+
+        void CheckRows(EventList unreadable)
+        {
+            if (unreadable.Events is [var last, ..])
+                findings.NotOk("rows", last.Detail, "a newer version of the service may have written it, or the store is damaged: keylime events --type storage.row_unreadable tells all");
+            else
+                findings.Ok("rows", "none was met that cannot be read, in a day");
         }
 
         void CheckNodes(NodeList nodes)
@@ -125,20 +135,6 @@ internal static class DoctorCommand
             var waiting = nodes.Nodes.Count(static n => n.State == NodeState.Pending && n.Reason.StartsWith("Waits", StringComparison.Ordinal));
             if (waiting > 0)
                 findings.NotOk("enrolment", string.Create(CultureInfo.InvariantCulture, $"{waiting} nodes wait for an operator"), "keylime node list --state pending, and keylime node approve ID; or a rule: keylime rule put");
-        }
-    }
-
-    private sealed class Findings(Surroundings surroundings)
-    {
-        public bool All { get; private set; } = true;
-
-        public void Ok(string what, string detail) => surroundings.Out.WriteLine($"ok      {what}: {PlainText.From(detail)}");
-
-        public void NotOk(string what, string detail, string next)
-        {
-            All = false;
-            surroundings.Out.WriteLine($"not ok  {what}: {PlainText.From(detail)}");
-            surroundings.Out.WriteLine($"        next: {PlainText.From(next)}");
         }
     }
 }

@@ -13,6 +13,7 @@ internal static class NodeCommands
     {
         Enrol(surroundings, formats),
         Approve(surroundings, formats),
+        NodePolicyCommands.Update(surroundings, formats),
         List(surroundings, formats),
         Show(surroundings, formats),
         Change(surroundings, formats, "retire", "Take nodes out. Their history stays."),
@@ -21,42 +22,47 @@ internal static class NodeCommands
         Verdicts(surroundings, formats, "history", "A node's verdicts, newest first."),
         Verdicts(surroundings, formats, "verdicts", "The same as history."),
         Events(surroundings, formats),
+        NodePolicyCommands.Log(surroundings, "boot-log", "boot log", "Write the last boot log that a quote has proven (binary_bios_measurements)."),
+        NodePolicyCommands.Log(surroundings, "measurement-list", "measurement list", "Write the measurement list of the last boot, as far as it is proven (ascii_runtime_measurements)."),
     };
 
     private static Command Enrol(Surroundings surroundings, Formats formats)
     {
-        string[] columns = ["id", "policy", "interval", "ak-name"];
+        string[] columns = ["id", "policy", "boot-policy", "interval", "ak-name"];
         var (id, file) = (OptionalId(), Bulk.From(columns));
         var policy = new Option<string?>("--policy") { Description = "The runtime policy that judges what it runs." };
-        var pcrs = new Option<string[]>("--pcr") { Description = "INDEX=HEX: an allowed value of a PCR; may be repeated, also for one PCR.", DefaultValueFactory = _ => [] };
+        var boot = new Option<string?>("--boot-policy") { Description = "The boot policy that judges what it boots." };
+        var pcrs = PcrValues();
         var interval = new Option<int?>("--interval") { Description = "Seconds from one attestation to the next." };
         var name = new Option<string?>("--ak-name") { Description = "The attestation key's name in hex, where it is known: another one is refused." };
-        var command = new Command("enrol", "Admit registered agents, and pin their attestation keys.") { id, file, policy, pcrs, interval, name };
-        command.SetAction((parsed, cancel) => Bulk.RunAsync(surroundings, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
+        var command = new Command("enrol", "Admit registered agents, and pin their attestation keys.") { id, file, policy, boot, pcrs, interval, name };
+        command.SetAction((parsed, cancel) => RunAsync(surroundings, formats, parsed, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
         {
             var node = new EnrolNode
             {
                 RuntimePolicy = row.GetValueOrDefault("policy") ?? parsed.GetValue(policy),
+                BootPolicy = row.GetValueOrDefault("boot-policy") ?? parsed.GetValue(boot),
                 Pcrs = ReadPcrs(parsed.GetValue(pcrs)!),
                 IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? ReadNumber(seconds) : parsed.GetValue(interval),
                 AttestationKeyName = row.GetValueOrDefault("ak-name") ?? parsed.GetValue(name),
             };
             using var api = new ServiceApi(Login.Load(surroundings));
             using var content = JsonContent.Create(node, ApiJson.Default.EnrolNode);
-            Write(surroundings, formats, parsed, await api.SendAsync(HttpMethod.Put, PathOf(row["id"]), content, ApiJson.Default.NodeDetails, cancel), parsed.GetValue(file) is not null);
+            return await api.SendAsync(HttpMethod.Put, PathOf(row["id"]), content, ApiJson.Default.NodeDetails, cancel);
         }, cancel));
         return command;
     }
 
     private static Command Approve(Surroundings surroundings, Formats formats)
     {
-        string[] columns = ["id", "ak-name", "policy", "interval"];
+        string[] columns = ["id", "ak-name", "policy", "boot-policy", "interval"];
         var (id, file) = (OptionalId(), Bulk.From(columns));
         var name = new Option<string?>("--ak-name") { Description = "The name of the key that is approved, in hex; the one that waits now if left out." };
         var policy = new Option<string?>("--policy") { Description = "Of a waiting node: its runtime policy." };
+        var boot = new Option<string?>("--boot-policy") { Description = "Of a waiting node: its boot policy." };
         var interval = new Option<int?>("--interval") { Description = "Of a waiting node: seconds from one attestation to the next." };
-        var command = new Command("approve", "Admit waiting nodes, or the new keys of known ones.") { id, file, name, policy, interval };
-        command.SetAction((parsed, cancel) => Bulk.RunAsync(surroundings, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
+        var command = new Command("approve", "Admit waiting nodes, or the new keys of known ones.") { id, file, name, policy, boot, interval };
+        command.SetAction((parsed, cancel) => RunAsync(surroundings, formats, parsed, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
         {
             using var api = new ServiceApi(Login.Load(surroundings));
             if ((row.GetValueOrDefault("ak-name") ?? parsed.GetValue(name)) is not { } key)
@@ -71,11 +77,12 @@ internal static class NodeCommands
                 Node = new EnrolNode
                 {
                     RuntimePolicy = row.GetValueOrDefault("policy") ?? parsed.GetValue(policy),
+                    BootPolicy = row.GetValueOrDefault("boot-policy") ?? parsed.GetValue(boot),
                     IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? ReadNumber(seconds) : parsed.GetValue(interval),
                 },
             };
             using var content = JsonContent.Create(approval, ApiJson.Default.ApproveNode);
-            Write(surroundings, formats, parsed, await api.SendAsync(HttpMethod.Post, PathOf(row["id"]) + "/approve", content, ApiJson.Default.NodeDetails, cancel), parsed.GetValue(file) is not null);
+            return await api.SendAsync(HttpMethod.Post, PathOf(row["id"]) + "/approve", content, ApiJson.Default.NodeDetails, cancel);
         }, cancel));
         return command;
     }
@@ -85,10 +92,10 @@ internal static class NodeCommands
         string[] columns = ["id"];
         var (id, file) = (OptionalId(), Bulk.From(columns));
         var command = new Command(verb, description) { id, file };
-        command.SetAction((parsed, cancel) => Bulk.RunAsync(surroundings, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
+        command.SetAction((parsed, cancel) => RunAsync(surroundings, formats, parsed, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
         {
             using var api = new ServiceApi(Login.Load(surroundings));
-            Write(surroundings, formats, parsed, await api.SendAsync(HttpMethod.Post, $"{PathOf(row["id"])}/{verb}", null, ApiJson.Default.NodeDetails, cancel), parsed.GetValue(file) is not null);
+            return await api.SendAsync(HttpMethod.Post, $"{PathOf(row["id"])}/{verb}", null, ApiJson.Default.NodeDetails, cancel);
         }, cancel));
         return command;
     }
@@ -116,13 +123,7 @@ internal static class NodeCommands
             using var api = new ServiceApi(Login.Load(surroundings));
             var nodes = await api.NodesAsync(parsed.GetValue(state), cancel);
             if (formats.IsJson(parsed) || formats.IsCsv(parsed))
-            {
-                Output.WriteList(surroundings, formats, parsed, nodes, ApiJson.Default.NodeList, ["node", "state", "identity", "boot", "runtime", "policy", "attested", "last", "next", "why"], nodes.Nodes.Select(static n => (string?[])
-                [
-                    n.Id.ToString(), n.State.ToString().ToLowerInvariant(), n.Coverage.Identity, n.Coverage.Boot, n.Coverage.Runtime, n.RuntimePolicy,
-                    n.Attestations.ToString(CultureInfo.InvariantCulture), Output.Time(n.LastVerdictAt), Output.Time(n.NextExpectedAt), n.Reason,
-                ]));
-            }
+                Output.WriteNodes(surroundings, formats, parsed, nodes);
             else
                 Output.Console(surroundings).Write(Output.Nodes(nodes.Nodes, surroundings.Clock.GetUtcNow()));
             return Exits.Ok;
@@ -133,11 +134,17 @@ internal static class NodeCommands
     private static Command Show(Surroundings surroundings, Formats formats)
     {
         var id = Id();
-        var command = new Command("show", "One node, with its last verdict.") { id };
+        var propose = new Option<bool>("--propose") { Description = "The smallest addition to its runtime policy that would admit what its last verdict objects to: for a person to review." };
+        var output = new Option<string?>("--out") { Description = "With --propose: the file that it goes into; the standard output if left out." };
+        var command = new Command("show", "One node, with its last verdict.") { id, propose, output };
         command.SetAction(async (parsed, cancel) =>
         {
             using var api = new ServiceApi(Login.Load(surroundings));
-            Write(surroundings, formats, parsed, await api.GetAsync(PathOf(parsed.GetValue(id)!), ApiJson.Default.NodeDetails, cancel), brief: false);
+            var details = await api.GetAsync(PathOf(parsed.GetValue(id)!), ApiJson.Default.NodeDetails, cancel);
+            if (parsed.GetValue(propose))
+                await Proposal.WriteAsync(surroundings, details, parsed.GetValue(output), cancel);
+            else
+                Write(surroundings, formats, parsed, details);
             return Exits.Ok;
         });
         return command;
@@ -164,7 +171,7 @@ internal static class NodeCommands
 
             foreach (var verdict in list.Verdicts)
             {
-                surroundings.Out.WriteLine($"{Output.Time(verdict.At)}  {verdict.Attestation,6}  {PlainText.From(verdict.Evaluation)}");
+                surroundings.Out.WriteLine($"{Output.Time(verdict.At)}  {verdict.Attestation,6}  {PlainText.From(verdict.Evaluation)}  {Describe(verdict.Coverage)}");
                 WriteFindings(surroundings, verdict);
             }
 
@@ -188,7 +195,33 @@ internal static class NodeCommands
         return command;
     }
 
-    private static void Write(Surroundings surroundings, Formats formats, ParseResult parsed, NodeDetails details, bool brief)
+    // The one that was named, whole; or many: a line each as it is done, or one document of all that were.
+    internal static async Task<int> RunAsync(
+        Surroundings surroundings, Formats formats, ParseResult parsed, string? id, string? file, IReadOnlyList<string> columns,
+        Func<Dictionary<string, string>, Task<NodeDetails>> one, CancellationToken cancel)
+    {
+        var done = new List<NodeSummary>();
+        var together = formats.IsJson(parsed) || formats.IsCsv(parsed);
+        try
+        {
+            return await Bulk.RunAsync(surroundings, id, file, columns, async row =>
+            {
+                var details = await one(row);
+                done.Add(details.Node);
+                if (file is null)
+                    Write(surroundings, formats, parsed, details);
+                else if (!together)
+                    surroundings.Out.WriteLine($"{details.Node.Id}: {details.Node.State.ToString().ToLowerInvariant()}");
+            }, cancel);
+        }
+        finally
+        {
+            if (file is not null && together && done.Count > 0)
+                Output.WriteNodes(surroundings, formats, parsed, new NodeList(done));
+        }
+    }
+
+    internal static void Write(Surroundings surroundings, Formats formats, ParseResult parsed, NodeDetails details)
     {
         if (formats.IsJson(parsed))
         {
@@ -196,19 +229,20 @@ internal static class NodeCommands
             return;
         }
 
-        var node = details.Node;
-        if (brief)
+        if (formats.IsCsv(parsed))
         {
-            surroundings.Out.WriteLine($"{node.Id}: {node.State.ToString().ToLowerInvariant()}");
+            Output.WriteNodes(surroundings, formats, parsed, new NodeList([details.Node]));
             return;
         }
 
+        var node = details.Node;
         Output.WriteFields(surroundings,
             ("node", node.Id.ToString()),
             ("state", node.State.ToString().ToLowerInvariant()),
             ("why", node.Reason),
-            ("coverage", $"identity {node.Coverage.Identity}, boot {node.Coverage.Boot}, runtime {node.Coverage.Runtime}"),
+            ("coverage", Describe(node.Coverage)),
             ("runtime policy", node.RuntimePolicy),
+            ("boot policy", node.BootPolicy),
             ("interval", string.Create(CultureInfo.InvariantCulture, $"{node.IntervalSeconds} s")),
             ("enrolled", Output.Time(node.EnrolledAt)),
             ("attestations", node.Attestations.ToString(CultureInfo.InvariantCulture)),
@@ -224,6 +258,9 @@ internal static class NodeCommands
             WriteFindings(surroundings, verdict);
     }
 
+    private static string Describe(Coverage coverage) =>
+        PlainText.From($"identity {coverage.Identity}, boot {coverage.Boot}, runtime {coverage.Runtime}");
+
     private static void WriteFindings(Surroundings surroundings, VerdictMessage verdict)
     {
         foreach (var finding in verdict.Findings)
@@ -231,13 +268,18 @@ internal static class NodeCommands
             surroundings.Out.WriteLine($"  {PlainText.From(finding.Code)}: {PlainText.From(finding.Detail)}");
             if (finding.Seen is { } seen)
                 surroundings.Out.WriteLine($"    seen {PlainText.From(seen)}, allowed {(finding.Allowed is { Count: > 0 } allowed ? PlainText.From(string.Join(", ", allowed)) : "none")}");
+            if (finding.Event is { } happened)
+                surroundings.Out.WriteLine($"    expected {PlainText.From(happened.Expected)}, seen {PlainText.From(happened.Seen)}");
         }
 
         if (verdict.FindingCount > verdict.Findings.Count)
             surroundings.Out.WriteLine($"  … and {verdict.FindingCount - verdict.Findings.Count} more");
     }
 
-    private static Dictionary<string, IReadOnlyList<string>>? ReadPcrs(string[] given)
+    internal static Option<string[]> PcrValues() =>
+        new("--pcr") { Description = "INDEX=HEX: an allowed value of a PCR; may be repeated, also for one PCR.", DefaultValueFactory = _ => [] };
+
+    internal static Dictionary<string, IReadOnlyList<string>>? ReadPcrs(string[] given)
     {
         if (given.Length == 0)
             return null;
@@ -252,18 +294,18 @@ internal static class NodeCommands
         return pcrs;
     }
 
-    private static string PathOf(string id) => AgentId.TryParse(id, null, out var agent)
+    internal static string PathOf(string id) => AgentId.TryParse(id, null, out var agent)
         ? $"/v1/nodes/{agent}"
         : throw new CliException(Exits.Usage, $"'{PlainText.From(id)}' is no node's id", "1 to 80 of A-Z a-z 0-9 _ . - are expected");
 
-    private static int ReadNumber(string text) => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
+    internal static int ReadNumber(string text) => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
         ? number
         : throw new CliException(Exits.Usage, $"interval: '{PlainText.From(text)}' is no number of seconds", "for example 60");
 
-    private static Argument<string?> OptionalId() =>
+    internal static Argument<string?> OptionalId() =>
         new("ID") { Description = "The node's id: that of its agent. Without it --from names many.", Arity = ArgumentArity.ZeroOrOne, DefaultValueFactory = static _ => null };
 
-    private static Argument<string> Id() => new("ID") { Description = "The node's id: that of its agent." };
+    internal static Argument<string> Id() => new("ID") { Description = "The node's id: that of its agent." };
 
     private static Option<int> Limit() => new("--limit") { Description = "So many at most, up to 1000.", DefaultValueFactory = _ => 20 };
 }

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
+using Keylime.Protocol;
 using Keylime.Protocol.Api;
 using Spectre.Console;
 
@@ -54,6 +55,16 @@ internal static class Output
             console.Profile.Width = PipeWidth;
         return console;
     }
+
+    /// <summary>Nodes as JSON or as lines of CSV.</summary>
+    public static void WriteNodes(Surroundings surroundings, Formats formats, ParseResult parsed, NodeList nodes) => WriteList(
+        surroundings, formats, parsed, nodes, ApiJson.Default.NodeList,
+        ["node", "state", "identity", "boot", "runtime", "policy", "boot-policy", "attested", "last", "next", "why"],
+        nodes.Nodes.Select(static n => (string?[])
+        [
+            n.Id.ToString(), n.State.ToString().ToLowerInvariant(), n.Coverage.Identity, n.Coverage.Boot, n.Coverage.Runtime, n.RuntimePolicy, n.BootPolicy,
+            n.Attestations.ToString(CultureInfo.InvariantCulture), Time(n.LastVerdictAt), Time(n.NextExpectedAt), n.Reason,
+        ]));
 
     public static Table Nodes(IReadOnlyList<NodeSummary> nodes, DateTimeOffset now)
     {

@@ -2,24 +2,35 @@ using System.CommandLine;
 using System.Net.Http.Headers;
 using System.Text;
 using Keylime.Protocol;
+using Keylime.Protocol.Api;
 
 namespace Keylime.Tenant;
 
 /// <summary><c>keylime policy …</c>.</summary>
 internal static class PolicyCommands
 {
-    public static Command Create(Surroundings surroundings, Formats formats) => new("policy", "Runtime policies: what nodes may run.")
+    public static Command Create(Surroundings surroundings, Formats formats) => new("policy", "Policies: what nodes may boot, and what they may run.")
     {
         Put(surroundings, formats),
         Get(surroundings),
         List(surroundings, formats),
         Delete(surroundings),
-        Make(surroundings),
+        PolicyStoreCommands.Versions(surroundings, formats),
+        PolicyStoreCommands.Approve(surroundings, formats),
+        PolicyStoreCommands.Signer(surroundings, formats),
+        CreateCommands.Create(surroundings, formats),
+        CreateRuntimeCommand.CreateMake(surroundings, formats),
+        CompareCommands.Merge(surroundings),
+        CompareCommands.Diff(surroundings),
+        CompareCommands.Lint(surroundings),
+        SigningCommands.Sign(surroundings),
+        SigningCommands.Verify(surroundings),
+        TrialCommands.Test(surroundings, formats),
     };
 
     private static Command Put(Surroundings surroundings, Formats formats)
     {
-        var (name, file) = (Name(), new Argument<string>("FILE") { Description = "Keylime's JSON; - reads the standard input." });
+        var (name, file) = (Name(), new Argument<string>("FILE") { Description = "Keylime's JSON or ours, bare or signed; - reads the standard input." });
         var command = new Command("put", "Store a policy, or replace it.") { name, file };
         command.SetAction(async (parsed, cancel) =>
         {
@@ -30,8 +41,10 @@ internal static class PolicyCommands
             var policy = await api.SendAsync(HttpMethod.Put, path, content, ApiJson.Default.PolicySummary, cancel);
             if (formats.IsJson(parsed))
                 Output.WriteJson(surroundings, policy, ApiJson.Default.PolicySummary);
+            else if (formats.IsCsv(parsed))
+                WriteList(surroundings, formats, parsed, new PolicyList([policy]));
             else
-                surroundings.Out.WriteLine($"{PlainText.From(policy.Name)}: {policy.Paths} paths, {policy.Excludes} excludes, digest {PlainText.From(policy.Digest)}");
+                surroundings.Out.WriteLine(Describe(policy));
             foreach (var warning in policy.Warnings)
                 surroundings.Error.WriteLine($"warning: {PlainText.From(warning)}");
             return Exits.Ok;
@@ -42,11 +55,12 @@ internal static class PolicyCommands
     private static Command Get(Surroundings surroundings)
     {
         var name = Name();
-        var command = new Command("get", "Write a policy's JSON, as it was put.") { name };
+        var digest = new Option<string?>("--digest") { Description = "An earlier text, by its SHA-256 in hex." };
+        var command = new Command("get", "Write a policy's JSON, as it was put.") { name, digest };
         command.SetAction(async (parsed, cancel) =>
         {
             using var api = new ServiceApi(Login.Load(surroundings));
-            var text = await api.SendAsync(HttpMethod.Get, PathOf(parsed.GetValue(name)!), null, cancel);
+            var text = await api.SendAsync(HttpMethod.Get, PathOf(parsed.GetValue(name)!) + (parsed.GetValue(digest) is { } version ? $"?digest={Uri.EscapeDataString(version)}" : ""), null, cancel);
             await surroundings.Out.WriteAsync(Encoding.UTF8.GetString(text));
             return Exits.Ok;
         });
@@ -60,8 +74,7 @@ internal static class PolicyCommands
         {
             using var api = new ServiceApi(Login.Load(surroundings));
             var policies = await api.PoliciesAsync(cancel);
-            Output.WriteList(surroundings, formats, parsed, policies, ApiJson.Default.PolicyList, ["policy", "paths", "excludes", "bytes", "updated", "digest"], policies.Policies.Select(static p => (string?[])
-                [p.Name, $"{p.Paths}", $"{p.Excludes}", $"{p.Size}", Output.Time(p.UpdatedAt), p.Digest]));
+            WriteList(surroundings, formats, parsed, policies);
             return Exits.Ok;
         });
         return command;
@@ -80,27 +93,11 @@ internal static class PolicyCommands
         return command;
     }
 
-    private static Command Make(Surroundings surroundings)
-    {
-        var log = new Option<string>("--from-log") { Description = "An ASCII measurement list of IMA; - reads the standard input.", Required = true };
-        var excludes = new Option<string[]>("--exclude") { Description = "A regular expression of paths that are not judged; may be repeated.", DefaultValueFactory = _ => [] };
-        var output = new Option<string?>("--out") { Description = "Where the policy goes; the standard output if left out." };
-        var command = new Command("make", "Make a policy that allows exactly what a list has measured.") { log, excludes, output };
-        command.SetAction(async (parsed, cancel) =>
-        {
-            var made = PolicyFromLog.Make(await ReadAsync(surroundings, parsed.GetValue(log)!, cancel), parsed.GetValue(excludes)!, surroundings.Clock.GetUtcNow());
-            foreach (var warning in made.Warnings)
-                surroundings.Error.WriteLine($"warning: {PlainText.From(warning)}");
-            if (parsed.GetValue(output) is { } path)
-                await File.WriteAllBytesAsync(path, made.Json, cancel);
-            else
-                await surroundings.Out.WriteAsync(Encoding.UTF8.GetString(made.Json));
-            return Exits.Ok;
-        });
-        return command;
-    }
+    private static void WriteList(Surroundings surroundings, Formats formats, ParseResult parsed, PolicyList policies) =>
+        Output.WriteList(surroundings, formats, parsed, policies, ApiJson.Default.PolicyList, ["policy", "kind", "paths", "excludes", "bytes", "updated", "signed by", "digest", "waits for approval"], policies.Policies.Select(static p => (string?[])
+            [p.Name, p.Kind.ToString().ToLowerInvariant(), $"{p.Paths}", $"{p.Excludes}", $"{p.Size}", Output.Time(p.UpdatedAt), string.Join(", ", p.Signers), p.Digest, p.ProposedDigest]));
 
-    private static async Task<byte[]> ReadAsync(Surroundings surroundings, string path, CancellationToken cancel)
+    internal static async Task<byte[]> ReadAsync(Surroundings surroundings, string path, CancellationToken cancel)
     {
         try
         {
@@ -116,9 +113,17 @@ internal static class PolicyCommands
         }
     }
 
-    private static string PathOf(string name) => AgentId.TryParse(name, null, out var valid)
+    private static string Describe(PolicySummary policy)
+    {
+        var what = policy.Kind == PolicyKind.Boot ? "a boot policy" : $"{policy.Paths} paths, {policy.Excludes} excludes";
+        return policy.ProposedDigest is { } proposed
+            ? $"{PlainText.From(policy.Name)}: waits for approval: keylime policy approve {PlainText.From(policy.Name)} --digest {PlainText.From(proposed)}"
+            : $"{PlainText.From(policy.Name)}: {what}, digest {PlainText.From(policy.Digest)}";
+    }
+
+    internal static string PathOf(string name) => AgentId.TryParse(name, null, out var valid)
         ? $"/v1/policies/{valid}"
         : throw new CliException(Exits.Usage, $"'{PlainText.From(name)}' is no policy's name", "1 to 80 of A-Z a-z 0-9 _ . - are expected");
 
-    private static Argument<string> Name() => new("NAME") { Description = "The policy's name." };
+    internal static Argument<string> Name() => new("NAME") { Description = "The policy's name." };
 }

@@ -23,13 +23,14 @@ internal static class RuleCommands
         var issuer = new Option<string?>("--issuer") { Description = "Of certificate: what the issuer's name must contain." };
         var manufacturer = new Option<string?>("--manufacturer") { Description = "Of certificate: the TPM's manufacturer, id:XXXXXXXX." };
         var model = new Option<string?>("--model") { Description = "Of certificate: what the TPM's model must start with." };
+        var version = new Option<string?>("--tpm-version") { Description = "Of certificate: the version of the TPM's firmware that was certified, id:XXXXXXXX." };
         var url = new Option<string?>("--url") { Description = "Of webhook: where to ask." };
         var secretFile = new Option<string?>("--secret-file") { Description = "Of webhook: a file with the secret, whsec_…; one is made and told if left out." };
         var timeout = new Option<int?>("--timeout") { Description = "Of webhook: seconds to wait, 1 to 10." };
         var prefix = new Option<string?>("--id-prefix") { Description = "Only ids that start with this." };
         var policy = new Option<string?>("--policy") { Description = "The runtime policy of the nodes that it admits." };
         var interval = new Option<int?>("--interval") { Description = "Seconds from one attestation to the next." };
-        var command = new Command("put", "Put a rule.") { name, kind, issuer, manufacturer, model, url, secretFile, timeout, prefix, policy, interval };
+        var command = new Command("put", "Put a rule.") { name, kind, issuer, manufacturer, model, version, url, secretFile, timeout, prefix, policy, interval };
         command.SetAction(async (parsed, cancel) =>
         {
             var rule = new EnrolmentRuleMessage(parsed.GetValue(kind) switch
@@ -42,6 +43,7 @@ internal static class RuleCommands
                 Issuer = parsed.GetValue(issuer),
                 Manufacturer = parsed.GetValue(manufacturer),
                 Model = parsed.GetValue(model),
+                Version = parsed.GetValue(version),
                 Url = parsed.GetValue(url) is { } text ? Login.ParseUrl(text, "--url") : null,
                 Secret = parsed.GetValue(secretFile) is { } file ? Login.ReadText(file, "--secret-file").Trim() : null,
                 TimeoutSeconds = parsed.GetValue(timeout),
@@ -71,7 +73,7 @@ internal static class RuleCommands
             [
                 r.Name,
                 r.Rule.Kind switch { EnrolmentRuleKind.EndorsementList => "ek-list", EnrolmentRuleKind.Certificate => "certificate", _ => "webhook" },
-                string.Join(' ', ((string?[])[r.Rule.IdPrefix is { } p ? $"id {p}…" : null, r.Rule.Issuer, r.Rule.Manufacturer, r.Rule.Model, r.Rule.Url?.ToString()]).Where(static w => w is not null)),
+                string.Join(' ', ((string?[])[r.Rule.IdPrefix is { } p ? $"id {p}…" : null, r.Rule.Issuer, r.Rule.Manufacturer, r.Rule.Model, r.Rule.Version, r.Rule.Url?.ToString()]).Where(static w => w is not null)),
                 r.Rule.Node?.RuntimePolicy, Output.Time(r.UpdatedAt),
             ]));
             return Exits.Ok;

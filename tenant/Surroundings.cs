@@ -16,6 +16,9 @@ internal sealed record Surroundings
     /// <summary>True where <see cref="Out"/> is a person's terminal.</summary>
     public required bool Interactive { get; init; }
 
+    /// <summary>True where <see cref="Error"/> is a person's terminal.</summary>
+    public bool ErrorIsTerminal { get; init; }
+
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
     /// <summary>Where the login is kept: $XDG_CONFIG_HOME/keylime, or ~/.config/keylime.</summary>
@@ -69,5 +72,6 @@ internal sealed record Surroundings
         Error = Console.Error,
         Variable = Environment.GetEnvironmentVariable,
         Interactive = !Console.IsOutputRedirected,
+        ErrorIsTerminal = !Console.IsErrorRedirected,
     };
 }

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using Keylime.Protocol;
 using Keylime.Protocol.Api;
 using Spectre.Console;
 
@@ -19,8 +18,8 @@ internal static class WatchCommand
                 throw new CliException(Exits.Usage, $"--interval {parsed.GetValue(interval)}: 1 to 3600 is expected", "for example --interval 5");
             using var api = new ServiceApi(Login.Load(surroundings));
             var pause = TimeSpan.FromSeconds(parsed.GetValue(interval));
-            if (formats.IsJson(parsed))
-                await WriteJsonAsync(surroundings, api, parsed.GetValue(once), pause, cancel);
+            if (formats.IsJson(parsed) || formats.IsCsv(parsed))
+                await WriteListsAsync(surroundings, formats, parsed, api, parsed.GetValue(once), pause, cancel);
             else if (surroundings.Interactive && !parsed.GetValue(once))
                 await ShowLiveAsync(surroundings, api, pause, cancel);
             else
@@ -30,11 +29,12 @@ internal static class WatchCommand
         return command;
     }
 
-    private static async Task WriteJsonAsync(Surroundings surroundings, ServiceApi api, bool once, TimeSpan pause, CancellationToken cancel)
+    private static async Task WriteListsAsync(
+        Surroundings surroundings, Formats formats, ParseResult parsed, ServiceApi api, bool once, TimeSpan pause, CancellationToken cancel)
     {
         do
         {
-            Output.WriteJson(surroundings, await api.NodesAsync(null, cancel), ApiJson.Default.NodeList);
+            Output.WriteNodes(surroundings, formats, parsed, await api.NodesAsync(null, cancel));
         }
         while (!once && await WaitAsync(surroundings, pause, cancel));
     }

@@ -17,18 +17,38 @@ public static class NvCertificates
 
     /// <summary>The certificates in an index's data, each without what is around it.</summary>
     /// <exception cref="TpmFormatException">One of them is cut off.</exception>
-    public static ImmutableArray<ReadOnlyMemory<byte>> Split(ReadOnlyMemory<byte> data)
+    public static ImmutableArray<ReadOnlyMemory<byte>> Split(ReadOnlyMemory<byte> data) => Split([data]);
+
+    /// <summary>
+    /// The same of several indices in their order: a certificate may go on in the next index, and each index may be larger than what is in it
+    /// (TCG EK Credential Profile 2.4).
+    /// </summary>
+    /// <exception cref="TpmFormatException">The last one is cut off.</exception>
+    public static ImmutableArray<ReadOnlyMemory<byte>> Split(IReadOnlyList<ReadOnlyMemory<byte>> indices)
     {
+        ArgumentNullException.ThrowIfNull(indices);
         var certificates = ImmutableArray.CreateBuilder<ReadOnlyMemory<byte>>();
-        for (var rest = data[PrefixSize(data.Span)..]; !rest.IsEmpty && rest.Span[0] == Sequence && certificates.Count < MaxCertificates;)
+        var (begun, position) = (ReadOnlyMemory<byte>.Empty, 0);
+        foreach (var index in indices)
         {
-            if (!TryReadSize(rest.Span, out var size))
-                throw new TpmFormatException("a certificate that is cut off or no ASN.1", data.Length - rest.Length);
-            certificates.Add(rest[..size]);
-            rest = rest[size..];
+            ReadOnlyMemory<byte> rest = begun.IsEmpty ? index[PrefixSize(index.Span)..] : (byte[])[.. begun.Span, .. index.Span];
+            position += index.Length;
+            for (begun = default; !rest.IsEmpty && rest.Span[0] == Sequence && certificates.Count < MaxCertificates;)
+            {
+                if (!TryReadSize(rest.Span, out var size))
+                {
+                    begun = rest;
+                    break;
+                }
+
+                certificates.Add(rest[..size]);
+                rest = rest[size..];
+            }
         }
 
-        return certificates.ToImmutable();
+        return begun.IsEmpty
+            ? certificates.ToImmutable()
+            : throw new TpmFormatException("a certificate that is cut off or no ASN.1", position - begun.Length);
     }
 
     // In front of the certificate: nothing; a 16 or 32-bit length; or the structure: tag, type, 16-bit size, inner tag.
@@ -38,9 +58,11 @@ public static class NvCertificates
         if (data.Length > stored + 2 && BinaryPrimitives.ReadUInt16BigEndian(data) == StoredCertificate)
             return BinaryPrimitives.ReadUInt16BigEndian(data[stored..]) == FullCertificate ? stored + 2 : stored;
 
-        foreach (var prefix in (ReadOnlySpan<int>)[0, sizeof(ushort), sizeof(uint)])
+        if (!data.IsEmpty && data[0] == Sequence)
+            return 0; // also where it is cut off: no length in front looks so, for no certificate is that long
+        foreach (var prefix in (ReadOnlySpan<int>)[sizeof(ushort), sizeof(uint)])
         {
-            if (data.Length > prefix && data[prefix] == Sequence && TryReadSize(data[prefix..], out var size) && (prefix == 0 || LengthOf(data[..prefix]) >= (uint)size))
+            if (data.Length > prefix && data[prefix] == Sequence && TryReadSize(data[prefix..], out var size) && LengthOf(data[..prefix]) >= (uint)size)
                 return prefix;
         }
 

@@ -19,6 +19,7 @@ public sealed partial class TpmClient
     private const uint LoadedSessionFirst = 0x02000000; // as GetCapability wants it: HR_HMAC_SESSION lists all loaded sessions
     private const uint HandlePage = 64;
     private const int MaxReadings = 10;
+    private const int MaxItems = 4096; // of one list, over all its pages
 
     /// <summary>TPM2_Startup; a TPM that is started already stays as it is.</summary>
     public async ValueTask StartupAsync(bool keepState, CancellationToken cancel)
@@ -83,7 +84,7 @@ public sealed partial class TpmClient
             algorithms.AddRange(data.Algorithms);
             if (!data.More || data.Algorithms.IsEmpty)
                 return algorithms.DrainToImmutable();
-            first = (uint)data.Algorithms[^1].Algorithm + 1;
+            first = Next(first, (uint)data.Algorithms[^1].Algorithm, algorithms.Count);
         }
     }
 
@@ -97,7 +98,7 @@ public sealed partial class TpmClient
             handles.AddRange(data.Handles);
             if (!data.More || data.Handles.IsEmpty || data.Handles[^1] >> 24 != kind)
                 return handles.DrainToImmutable();
-            first = data.Handles[^1] + 1;
+            first = Next(first, data.Handles[^1], handles.Count);
         }
     }
 
@@ -241,39 +242,10 @@ public sealed partial class TpmClient
         throw new TpmDeviceException($"PCRs {selection.Pcrs} changed between reading and quoting, each of {MaxReadings} times.");
     }
 
-    private async ValueTask<T> WithSaltedSessionAsync<T>(LoadedKey saltKey, Func<TpmSession, ValueTask<T>> use, CancellationToken cancel)
-    {
-        var session = await StartSaltedSessionAsync(saltKey, cancel).ConfigureAwait(false);
-        try
-        {
-            return await use(session).ConfigureAwait(false);
-        }
-        finally
-        {
-            await FlushContextAsync(session.Handle, CancellationToken.None).ConfigureAwait(false);
-        }
-    }
-
-    // A high-range endorsement key takes its empty password. The policy of a low-range one: TPM2_PolicySecret(endorsement)
-    // (TCG EK Credential Profile 2.4, B.6.2, PolicyA).
-    private async ValueTask<T> WithEndorsementPolicyAsync<T>(
-        LoadedKey endorsementKey, Func<TpmAuthorization, ValueTask<T>> use, CancellationToken cancel)
-    {
-        if (endorsementKey.Public.Attributes.HasFlag(ObjectAttributes.UserWithAuth))
-            return await use(TpmAuthorization.Password).ConfigureAwait(false);
-
-        var session = await StartPolicySessionAsync(endorsementKey.Public.NameAlgorithm, cancel).ConfigureAwait(false);
-        try
-        {
-            await PolicySecretAsync(Endorsement, session, cancel).ConfigureAwait(false);
-            return await use(TpmAuthorization.PolicyOnce(session)).ConfigureAwait(false);
-        }
-        catch (TpmRefusedException)
-        {
-            await FlushContextAsync(session, cancel).ConfigureAwait(false); // after a refusal, the TPM keeps it
-            throw;
-        }
-    }
+    // Where the next page starts (Part 3, 30.2.1: lists ascend). A TPM that turns in a circle, or never ends, is none to listen to.
+    private static uint Next(uint first, uint last, int count) => last >= first && count <= MaxItems
+        ? last + 1
+        : throw new TpmFormatException($"a list that goes on at 0x{last:x} after 0x{first:x}, with {count} items,", 0);
 
     private async ValueTask<PcrBlob?> TryReadPcrsAsync(PcrSelection selection, CancellationToken cancel)
     {
@@ -291,6 +263,9 @@ public sealed partial class TpmClient
             {
                 throw new TpmFormatException($"PCRs {left} of {selection.Bank} were asked for, others came,", 0);
             }
+
+            if (reading.Values.Any(v => v.Length != selection.Bank.DigestSize()))
+                throw new TpmFormatException($"PCR values of {string.Join(',', reading.Values.Select(v => v.Length))} bytes in a bank of {selection.Bank.DigestSize()},", 0);
 
             foreach (var (pcr, value) in read.Pcrs.Zip(reading.Values))
                 values[pcr] = value;

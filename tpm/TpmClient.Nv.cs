@@ -63,18 +63,18 @@ public sealed partial class TpmClient
     /// <summary>The certificates between the endorsement key's and its root, as far as the TPM has them; a certificate may go on in the next index.</summary>
     public async ValueTask<ImmutableArray<ReadOnlyMemory<byte>>> ReadEndorsementChainAsync(CancellationToken cancel)
     {
-        var all = new List<byte>();
+        var all = new List<ReadOnlyMemory<byte>>();
         foreach (var index in await GetHandlesAsync(KeyTemplates.ChainFirstIndex, cancel).ConfigureAwait(false))
         {
             if (index is < KeyTemplates.ChainFirstIndex or > KeyTemplates.ChainLastIndex)
                 continue;
             var info = await NvReadPublicAsync(index, cancel).ConfigureAwait(false);
             if (info.Written)
-                all.AddRange(await NvReadAsync(info, cancel).ConfigureAwait(false));
-            if (all.Count > MaxChain)
+                all.Add(await NvReadAsync(info, cancel).ConfigureAwait(false));
+            if (all.Sum(static data => data.Length) > MaxChain)
                 throw new TpmFormatException($"a certificate chain of more than {MaxChain} bytes", 0);
         }
 
-        return NvCertificates.Split(all.ToArray());
+        return NvCertificates.Split(all);
     }
 }

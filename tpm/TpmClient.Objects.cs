@@ -46,14 +46,27 @@ public sealed partial class TpmClient
     /// <returns>The handle that it has now.</returns>
     public ValueTask<uint> LoadContextAsync(ReadOnlyMemory<byte> context, CancellationToken cancel) => ExecuteAsync<ContextLoad, uint>(new ContextLoad(context), cancel);
 
-    /// <summary>A credential made by this TPM for a loaded key of any.</summary>
-    public ValueTask<CredentialBlob> MakeCredentialAsync(uint key, ReadOnlyMemory<byte> secret, ReadOnlyMemory<byte> name, CancellationToken cancel) =>
-        ExecuteAsync<MakeCredential, CredentialBlob>(new MakeCredential(key, secret, name), cancel);
+    /// <summary>A credential made by this TPM for a loaded key of any. The secret is hidden on its way to the TPM.</summary>
+    /// <param name="saltKey">A decryption key of this very TPM, which <paramref name="key"/> need not be.</param>
+    public ValueTask<CredentialBlob> MakeCredentialAsync(
+        LoadedKey key, ReadOnlyMemory<byte> secret, ReadOnlyMemory<byte> name, LoadedKey saltKey, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(key);
+        return WithSaltedSessionAsync(saltKey, session => ExecuteHiddenAsync<MakeCredential, CredentialBlob>(
+            new MakeCredential(key.Handle, secret, name), [key.Name], session, hideRequest: true, hideResponse: false, cancel), cancel);
+    }
 
-    /// <summary>RSAES-OAEP with a decryption key whose password is empty.</summary>
+    /// <summary>RSAES-OAEP with a decryption key whose password is empty. What was encrypted is hidden on its way from the TPM.</summary>
     /// <param name="label">With its terminating zero; empty for none.</param>
-    public ValueTask<byte[]> RsaDecryptAsync(uint key, ReadOnlyMemory<byte> cipherText, TpmAlgorithm hash, ReadOnlyMemory<byte> label, CancellationToken cancel) =>
-        ExecuteAsync<RsaDecrypt, byte[]>(new RsaDecrypt(key, cipherText, hash, label), cancel, TpmAuthorization.Password);
+    /// <param name="saltKey">A decryption key of this TPM; it may be <paramref name="key"/>.</param>
+    public ValueTask<byte[]> RsaDecryptAsync(
+        LoadedKey key, ReadOnlyMemory<byte> cipherText, TpmAlgorithm hash, ReadOnlyMemory<byte> label, LoadedKey saltKey, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(key);
+        return WithSaltedSessionAsync(saltKey, session => ExecuteHiddenAsync<RsaDecrypt, byte[]>(
+            new RsaDecrypt(key.Handle, cipherText, hash, label), [key.Name], session, hideRequest: false, hideResponse: true, cancel,
+            TpmAuthorization.Password), cancel);
+    }
 
     /// <summary>The digest of a policy that wants PCRs to have the values that they have now, or others.</summary>
     /// <param name="values">The digest over the values wanted; empty for those of now.</param>
@@ -61,15 +74,11 @@ public sealed partial class TpmClient
     {
         var trial = await ExecuteAsync<StartPolicySession, uint>(
             new StartPolicySession(hash, RandomNumberGenerator.GetBytes(hash.DigestSize()), Trial: true), cancel).ConfigureAwait(false);
-        try
+        return await UsingAsync(trial, async () =>
         {
             await ExecuteAsync<PolicyPcr, None>(new PolicyPcr(trial, values, selection), cancel).ConfigureAwait(false);
             return await ExecuteAsync<PolicyGetDigest, byte[]>(new PolicyGetDigest(trial), cancel).ConfigureAwait(false);
-        }
-        finally
-        {
-            await FlushContextAsync(trial, CancellationToken.None).ConfigureAwait(false);
-        }
+        }).ConfigureAwait(false);
     }
 
     /// <summary>Seals data below an endorsement key, under the policy of the template; the data is hidden on its way to the TPM.</summary>
@@ -111,20 +120,11 @@ public sealed partial class TpmClient
     public async ValueTask<byte[]> UnsealAsync(LoadedSeal item, LoadedKey saltKey, PcrSelection selection, CancellationToken cancel)
     {
         ArgumentNullException.ThrowIfNull(item);
-        return await WithSaltedSessionAsync(saltKey, async session =>
+        return await WithSaltedSessionAsync(saltKey, session => WithPolicySessionAsync(item.Public.NameAlgorithm, async policy =>
         {
-            var policy = await StartPolicySessionAsync(item.Public.NameAlgorithm, cancel).ConfigureAwait(false);
-            try
-            {
-                await ExecuteAsync<PolicyPcr, None>(new PolicyPcr(policy, ReadOnlyMemory<byte>.Empty, selection), cancel).ConfigureAwait(false);
-                return await ExecuteHiddenAsync<Unseal, byte[]>(
-                    new Unseal(item.Handle), [item.Name], session, hideRequest: false, hideResponse: true, cancel, TpmAuthorization.PolicyOnce(policy)).ConfigureAwait(false);
-            }
-            catch (TpmRefusedException)
-            {
-                await FlushContextAsync(policy, CancellationToken.None).ConfigureAwait(false); // after a refusal, the TPM keeps it
-                throw;
-            }
-        }, cancel).ConfigureAwait(false);
+            await ExecuteAsync<PolicyPcr, None>(new PolicyPcr(policy, ReadOnlyMemory<byte>.Empty, selection), cancel).ConfigureAwait(false);
+            return await ExecuteHiddenAsync<Unseal, byte[]>(
+                new Unseal(item.Handle), [item.Name], session, hideRequest: false, hideResponse: true, cancel, TpmAuthorization.PolicyOnce(policy)).ConfigureAwait(false);
+        }, cancel), cancel).ConfigureAwait(false);
     }
 }

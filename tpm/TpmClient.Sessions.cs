@@ -1,5 +1,4 @@
 using System.Buffers;
-using System.Buffers.Binary;
 using System.Security.Cryptography;
 using Keylime.Tpm.Commands;
 
@@ -32,14 +31,6 @@ public sealed partial class TpmClient
         var encoded = EncodeHidden<TCommand, TResponse>(command, names, session, hideRequest, hideResponse, authorizations);
         var response = await SendAsync(TCommand.Name, encoded, cancel).ConfigureAwait(false);
         return DecodeHidden<TCommand, TResponse>(response.Span, session, hideResponse, authorizations.Length);
-    }
-
-    /// <summary>The name of what has none but its handle: a PCR, a hierarchy, a session.</summary>
-    internal static ReadOnlyMemory<byte> NameOf(uint handle)
-    {
-        var name = new byte[sizeof(uint)];
-        BinaryPrimitives.WriteUInt32BigEndian(name, handle);
-        return name;
     }
 
     private static ReadOnlyMemory<byte> EncodeHidden<TCommand, TResponse>(
@@ -96,5 +87,72 @@ public sealed partial class TpmClient
         var result = TCommand.ReadResponse(handle, ref plain);
         plain.ExpectEnd();
         return result;
+    }
+
+    private async ValueTask<T> WithSaltedSessionAsync<T>(LoadedKey saltKey, Func<TpmSession, ValueTask<T>> use, CancellationToken cancel)
+    {
+        var session = await StartSaltedSessionAsync(saltKey, cancel).ConfigureAwait(false);
+        return await UsingAsync(session.Handle, () => use(session)).ConfigureAwait(false);
+    }
+
+    // A high-range endorsement key takes its empty password. The policy of a low-range one: TPM2_PolicySecret(endorsement)
+    // (TCG EK Credential Profile 2.4, B.6.2, PolicyA).
+    private async ValueTask<T> WithEndorsementPolicyAsync<T>(
+        LoadedKey endorsementKey, Func<TpmAuthorization, ValueTask<T>> use, CancellationToken cancel)
+    {
+        if (endorsementKey.Public.Attributes.HasFlag(ObjectAttributes.UserWithAuth))
+            return await use(TpmAuthorization.Password).ConfigureAwait(false);
+
+        return await WithPolicySessionAsync(endorsementKey.Public.NameAlgorithm, async session =>
+        {
+            await PolicySecretAsync(Endorsement, session, cancel).ConfigureAwait(false);
+            return await use(TpmAuthorization.PolicyOnce(session)).ConfigureAwait(false);
+        }, cancel).ConfigureAwait(false);
+    }
+
+    // A policy session ends with the command that it was for, if that succeeds; if anything else happened the TPM may still have it.
+    private async ValueTask<T> WithPolicySessionAsync<T>(TpmAlgorithm hash, Func<uint, ValueTask<T>> use, CancellationToken cancel)
+    {
+        var session = await StartPolicySessionAsync(hash, cancel).ConfigureAwait(false);
+        try
+        {
+            return await use(session).ConfigureAwait(false);
+        }
+        catch
+        {
+            await FlushQuietlyAsync(session).ConfigureAwait(false);
+            throw;
+        }
+    }
+
+    // A session that stays in the TPM until it is flushed, whatever became of what it was used for.
+    private async ValueTask<T> UsingAsync<T>(uint session, Func<ValueTask<T>> use)
+    {
+        T result;
+        try
+        {
+            result = await use().ConfigureAwait(false);
+        }
+        catch
+        {
+            await FlushQuietlyAsync(session).ConfigureAwait(false);
+            throw;
+        }
+
+        await FlushContextAsync(session, CancellationToken.None).ConfigureAwait(false);
+        return result;
+    }
+
+    // After a failure: that a session is gone already, or the whole TPM, must not hide what the failure was.
+    private async ValueTask FlushQuietlyAsync(uint session)
+    {
+        try
+        {
+            await FlushContextAsync(session, CancellationToken.None).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is TpmRefusedException or TpmFormatException or TpmDeviceException)
+        {
+            // it is not there any more, or nobody can be asked
+        }
     }
 }

@@ -9,6 +9,7 @@ internal static class CertificateChain
     /// <summary>How many certificates an agent may send along.</summary>
     public const int MaxSent = 16;
 
+    private const int MaxUrl = 200;
     private const string AuthorityInformation = "1.3.6.1.5.5.7.1.1"; // RFC 5280, 4.2.2.1
 
     /// <summary>A chain that ends at a root, or where it ends instead.</summary>
@@ -36,17 +37,25 @@ internal static class CertificateChain
                 chain.ChainPolicy.ExtraStore.Add(certificate);
         }
 
-        var built = trusted.Count > 0 && chain.Build(leaf);
+        // Whatever the platform makes of an empty store: where nobody is trusted, nothing is.
+        var built = chain.Build(leaf) && trusted.Count > 0;
         var top = chain.ChainElements.Count > 0 ? chain.ChainElements[^1].Certificate : leaf;
         if (built)
             return new Result(top.Subject, "", []);
         if (!IsSelfIssued(top))
-            return new Result(null, $"The issuer '{top.Issuer}' is missing: no trusted certificate has that name. It is added with: keylime trust add FILE", IssuerUrlsOf(top));
+        {
+            var urls = IssuerUrlsOf(top);
+            return new Result(null, Missing(top, [.. trusted, .. sent], urls), urls);
+        }
 
         var trustedTop = trusted.Any(t => t.RawDataMemory.Span.SequenceEqual(top.RawDataMemory.Span));
-        var status = string.Join(' ', chain.ChainStatus.Select(static s => s.StatusInformation.Trim()).Distinct());
-        return new Result(null, trustedTop ? $"The chain to '{top.Subject}' is not valid: {status}" : $"The chain ends at '{top.Subject}', which is not among the trusted certificates.", []);
+        return new Result(null, trustedTop ? $"The chain to '{top.Subject}' is not valid: {Wrong(chain)}" : $"The chain ends at '{top.Subject}', which is not among the trusted certificates.", []);
     }
+
+    // Which of the certificates is wrong, and how.
+    private static string Wrong(X509Chain chain) => string.Join(' ', chain.ChainElements
+        .Where(static e => e.ChainElementStatus.Length > 0)
+        .Select(static e => $"'{(e.Certificate.Subject.Length > 0 ? e.Certificate.Subject : "the TPM's own")}': {string.Join(' ', e.ChainElementStatus.Select(static s => s.StatusInformation.Trim()))}"));
 
     /// <summary>Certificates of PEM, or base64 of an NV index's contents.</summary>
     /// <exception cref="FormatException">There are none, or too many.</exception>
@@ -55,16 +64,34 @@ internal static class CertificateChain
     {
         if (text.Contains("-----BEGIN", StringComparison.Ordinal))
         {
-            into.ImportFromPem(text);
+            for (var rest = text.AsSpan(); PemEncoding.TryFind(rest, out var fields); rest = rest[fields.Location.End..])
+            {
+                if (rest[fields.Label] is "CERTIFICATE")
+                    ReadDer(Convert.FromBase64String(rest[fields.Base64Data].ToString()), into);
+            }
         }
         else
         {
-            foreach (var certificate in Tpm.NvCertificates.Split(Convert.FromBase64String(text)))
-                into.Add(X509CertificateLoader.LoadCertificate(certificate.Span));
+            ReadDer(Convert.FromBase64String(text), into);
         }
 
         if (into.Count is 0 or > MaxSent)
             throw new FormatException($"{into.Count} certificates; 1 to {MaxSent} are expected.");
+    }
+
+    // An agent may send an NV index as it is, in PEM too.
+    private static void ReadDer(byte[] data, X509Certificate2Collection into)
+    {
+        foreach (var certificate in Tpm.NvCertificates.Split(data))
+            into.Add(X509CertificateLoader.LoadCertificate(certificate.Span));
+    }
+
+    // Makers have many authorities of much the same name: a person who looks for one is told where it is said to be.
+    private static string Missing(X509Certificate2 top, IReadOnlyCollection<X509Certificate2> known, Uri[] urls)
+    {
+        var namesake = known.Any(c => c.SubjectName.RawData.AsSpan().SequenceEqual(top.IssuerName.RawData));
+        var where = urls is [{ AbsoluteUri: { Length: <= MaxUrl } url }, ..] ? $" (it is said to be at {url})" : "";
+        return $"The issuer '{top.Issuer}' is missing: {(namesake ? "the certificate of that name here has another key" : "no trusted certificate has that name")}{where}. Whoever trusts it adds it with 'keylime trust add FILE'.";
     }
 
     private static bool IsSelfIssued(X509Certificate2 certificate) =>

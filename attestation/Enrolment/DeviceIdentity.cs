@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Formats.Asn1;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
@@ -48,9 +49,9 @@ public static class DeviceIdentity
 
         using (key)
         {
-            if (Certify(idevid, claim.DeviceIdentityCertificate, trusted, at, out _) is { } other)
+            if (Certify(idevid, claim.DeviceIdentityCertificate, attestation: false, trusted, at, out _) is { } other)
                 return other with { Detail = "IDevID: " + other.Detail };
-            if (Certify(iak, claim.InitialAttestationCertificate, trusted, at, out var found) is { } untrusted)
+            if (Certify(iak, claim.InitialAttestationCertificate, attestation: true, trusted, at, out var found) is { } untrusted)
                 return untrusted with { Detail = "IAK: " + untrusted.Detail };
 
             // Agents of Keylime's API 2.6 hash the id; older ones give it as it is (keylime-wire 1.4, 6).
@@ -64,7 +65,8 @@ public static class DeviceIdentity
         }
     }
 
-    private static Finding? Certify(PublicArea key, string? text, IReadOnlyCollection<X509Certificate2> trusted, DateTimeOffset at, out string? root)
+    private static Finding? Certify(
+        PublicArea key, string? text, bool attestation, IReadOnlyCollection<X509Certificate2> trusted, DateTimeOffset at, out string? root)
     {
         root = null;
         if (string.IsNullOrWhiteSpace(text))
@@ -77,14 +79,14 @@ public static class DeviceIdentity
             var spki = EndorsementKeys.Spki(key);
             if (sent.FirstOrDefault(c => c.PublicKey.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(spki)) is not { } leaf)
                 return new Finding(DeviceIdentityMalformed, "the certificate is not for the key.");
-            if (leaf.Extensions.OfType<X509BasicConstraintsExtension>().Any(static b => b.CertificateAuthority))
-                return new Finding(DeviceIdentityMalformed, "the certificate is that of an authority.");
+            if (DeviceProfile.Objection(leaf, attestation) is { } objection)
+                return new Finding(DeviceIdentityProfile, $"the certificate is none of such a key: {objection}.");
 
             var chain = CertificateChain.Build(leaf, sent, trusted, at);
             root = chain.Root;
             return root is null ? new Finding(DeviceIdentityUntrusted, chain.Why) : null;
         }
-        catch (Exception e) when (e is CryptographicException or FormatException or TpmFormatException)
+        catch (Exception e) when (e is CryptographicException or FormatException or TpmFormatException or AsnContentException)
         {
             return new Finding(DeviceIdentityMalformed, $"the certificate cannot be read: {e.Message}");
         }

@@ -1,5 +1,3 @@
-using System.Collections.Immutable;
-using System.Text;
 using Keylime.Tpm;
 using static Keylime.Attestation.FindingCodes;
 
@@ -11,18 +9,25 @@ public static class ImaLog
     /// <summary>How many findings are kept; all are counted.</summary>
     public const int MaxFindings = 32;
 
+    /// <summary>Behind so many entries that cannot be read nobody reads on: nothing there can be proven any more.</summary>
+    public const int MaxMalformed = 1000;
+
     private const int Pcr = 10;
 
     /// <summary>Replays lines from a checkpoint, or from the list's start, up to the line where PCR 10 has the quoted value.</summary>
     /// <remarks>
     /// Lines behind that one are not looked at: the list was read after the quote, and they come again with the next one. If no line leads to
     /// the quoted value nothing is proven; the lines are judged all the same, so that a person sees what is in them.
+    /// An agent may send the whole list where only the rest was asked for: it is believed if it leads from zeros to the quoted value, which
+    /// proves it anew.
     /// A violation (a template hash of zeros: the file was open for writing while it was measured) extends all ones, and has no digest that
-    /// could be judged: it is a finding, unless the policy excludes its path.
+    /// could be judged: the policy says which are tolerated.
     /// </remarks>
-    /// <param name="lines">Whole lines, each with its line feed.</param>
+    /// <param name="lines">Whole lines, each with its line feed; or whole entries of the binary form.</param>
     /// <param name="start">Where the lines start; <see langword="null"/> for the list's start.</param>
-    public static ImaResult Appraise(VerifiedQuote quote, ReadOnlyMemory<byte> lines, ImaCheckpoint? start, RuntimePolicy policy)
+    /// <param name="at">When the evidence came: a layer of the policy that has run out by then allows nothing.</param>
+    public static ImaResult Appraise(
+        VerifiedQuote quote, ReadOnlyMemory<byte> lines, ImaListFormat format, ImaCheckpoint? start, RuntimePolicy policy, DateTimeOffset at)
     {
         ArgumentNullException.ThrowIfNull(quote);
         ArgumentNullException.ThrowIfNull(policy);
@@ -31,163 +36,131 @@ public static class ImaLog
         if (!quote.Pcrs.Covered.Contains(Pcr))
             return new ImaResult(null, from, from, [new Finding(ImaPcrMismatch, "PCR 10 was not quoted.")], 1);
 
-        if (start is not null && (start.Bank != quote.Pcrs.Bank || start.ResetCount != quote.Clock.ResetCount))
-        {
-            return new ImaResult(null, from, from, [new Finding(
+        var isStale = start is not null && (start.Bank != quote.Pcrs.Bank || start.ResetCount != quote.Clock.ResetCount);
+        var result = isStale
+            ? new ImaResult(null, from, from, [new Finding(
                 ImaCheckpointStale,
-                $"The list was sent from line {from}, proven before reset {start.ResetCount}; the quote is of reset {quote.Clock.ResetCount}. The next attestation starts at line 0.")], 1);
-        }
+                $"The list was sent from line {from}, proven before reset {start!.ResetCount}; the quote is of reset {quote.Clock.ResetCount}. The next attestation starts at line 0.")], 1)
+            : new Replay(quote, policy, start, at).Run(new ImaReader(lines.Span, format, policy.LogHash.DigestSize()), from);
+        if (result.Proven is not null || start is null)
+            return result;
 
-        return new Replay(quote, policy, start).Run(lines.Span, from);
+        var whole = new Replay(quote, policy, null, at).Run(new ImaReader(lines.Span, format, policy.LogHash.DigestSize()), 0);
+        return whole is { Proven.Entries: > 0 } ? whole : result;
     }
 
     private ref struct Replay
     {
         private readonly VerifiedQuote _quote;
         private readonly RuntimePolicy _policy;
+        private readonly DateTimeOffset _at;
         private readonly TpmAlgorithm _bank;
         private readonly TpmAlgorithm _logHash;
         private readonly int _size;
         private readonly byte[] _running = new byte[2 * TpmAlgorithms.MaxDigestSize]; // the PCR, and behind it what is extended next
-        private readonly byte[] _data = new byte[ImaTemplates.MaxDataLength];
-        private readonly ImmutableArray<Finding>.Builder _findings = ImmutableArray.CreateBuilder<Finding>();
-        private int _count;
+        private readonly ImaFindings _findings = new();
+        private readonly ImaJudge _judge;
+        private int _malformed;
         private bool _broken;
 
-        public Replay(VerifiedQuote quote, RuntimePolicy policy, ImaCheckpoint? start)
+        public Replay(VerifiedQuote quote, RuntimePolicy policy, ImaCheckpoint? start, DateTimeOffset at)
         {
-            (_quote, _policy) = (quote, policy);
+            (_quote, _policy, _at) = (quote, policy, at);
             (_bank, _logHash) = (quote.Pcrs.Bank, policy.LogHash);
             _size = _bank.DigestSize();
+            _judge = new ImaJudge(policy, quote.Pcrs, start?.State ?? ImaState.Empty, at, _findings);
             start?.Aggregate.Span.CopyTo(_running);
         }
 
-        public ImaResult Run(ReadOnlySpan<byte> lines, long from)
+        public ImaResult Run(ImaReader reader, long from)
         {
             var quoted = _quote.Pcrs[Pcr].Span;
             var at = from;
             var matched = Matches(quoted);
             if (matched && from == 0)
-                Add(new Finding(ImaLogEmpty, "PCR 10 has its value of after a reset: nothing has been measured."));
+                _findings.Add(new Finding(ImaLogEmpty, "PCR 10 has its value of after a reset: nothing has been measured."));
 
-            while (!matched && !lines.IsEmpty)
+            while (!matched && _malformed < MaxMalformed && reader.Next(out var entry, out var wrong) is var step and not ImaStep.End)
             {
-                var end = lines.IndexOf((byte)'\n');
-                if (end < 0)
-                {
-                    Add(new Finding(ImaLineMalformed, $"Line {at}: it does not end with a line feed."));
-                    at++;
-                    break;
-                }
-
-                Take(lines[..end], at);
-                lines = lines[(end + 1)..];
+                if (step == ImaStep.Entry)
+                    Take(entry, at);
+                else
+                    Refuse(wrong!, at);
                 at++;
                 matched = !_broken && Matches(quoted);
+                if (step == ImaStep.Lost)
+                    break;
             }
 
             if (matched)
-                return new ImaResult(new ImaCheckpoint(at, _bank, quoted.ToArray(), _quote.Clock.ResetCount), from, at, _findings.DrainToImmutable(), _count);
-
+                _judge.Complete();
+            var mismatch = matched ? null : new Finding(
+                ImaPcrMismatch, $"No line from {from} to {at} leads to the quoted PCR 10: lines are missing, changed or of another order.");
             // The cause first: behind a line that cannot be read nothing can match.
-            _findings.Insert(_broken ? _findings.Count : 0, new Finding(ImaPcrMismatch, $"No line from {from} to {at} leads to the quoted PCR 10: lines are missing, changed or of another order."));
-            if (_findings.Count > MaxFindings)
-                _findings.RemoveAt(MaxFindings);
-            return new ImaResult(null, from, at, _findings.DrainToImmutable(), _count + 1);
+            var (kept, count) = _findings.Finish(_policy, _at, mismatch, _broken);
+            var proven = matched ? new ImaCheckpoint(at, _bank, quoted.ToArray(), _quote.Clock.ResetCount) { State = _judge.State } : null;
+            return new ImaResult(proven, from, at, kept, count) { Tally = _judge.Tally };
         }
 
         private readonly bool Matches(ReadOnlySpan<byte> quoted) => _running.AsSpan(0, _size).SequenceEqual(quoted);
 
-        private void Take(ReadOnlySpan<byte> text, long at)
+        private void Refuse(string wrong, long at)
         {
-            if (ImaLine.TryParse(text, out var line) is { } wrong)
-            {
-                _broken = true; // what it extended cannot be known, so nothing behind it can match
-                Add(new Finding(ImaLineMalformed, $"Line {at}: {wrong}."));
-                return;
-            }
+            _malformed++;
+            _broken = true; // what it extended cannot be known, so nothing behind it can match
+            _findings.Add(new Finding(ImaLineMalformed, $"Line {at}: {wrong}."));
+            if (_malformed == MaxMalformed)
+                _findings.Add(new Finding(ImaLineMalformed, $"Line {at}: {MaxMalformed} lines could not be read; those behind it are not looked at."));
+        }
 
-            if (line.Pcr != Pcr)
+        private void Take(in ImaRecord entry, long at)
+        {
+            if (entry.Pcr != Pcr)
             {
-                Add(new Finding(ImaPcrIndex, $"Line {at} is of PCR {line.Pcr}, which the quote does not prove; 10 is expected."));
-                return;
-            }
-
-            if (line.Template == ImaTemplate.Unsupported)
-            {
-                _broken = true;
-                Add(new Finding(ImaTemplateUnsupported, $"Line {at}: template '{PrintablePath.From(line.TemplateName)}' is not supported; ima-ng and ima-sig are."));
+                _findings.Add(new Finding(ImaPcrIndex, $"Line {at} is of PCR {entry.Pcr}, which the quote does not prove; 10 is expected."));
                 return;
             }
 
             var next = _running.AsSpan(_size, _size);
-            if (!line.TemplateHash.ContainsAnyExcept((byte)'0'))
+            if (entry.Template is null)
             {
+                _findings.Add(new Finding(
+                    ImaTemplateUnsupported,
+                    $"Line {at}: template '{PrintablePath.From(entry.TemplateName)}' is neither one of the kernel's own nor a list of its fields that begins with a digest and a name."));
+                _broken |= entry.Data.IsEmpty && !entry.IsViolation; // of the binary form the bytes are known all the same
+            }
+
+            if (entry.IsViolation)
                 next.Fill(0xFF); // kernel: a violation extends ones in every bank
+            else
+                FastHash.Compute(_bank, entry.Data, next);
+
+            if (entry.Template is null)
+            {
                 Extend();
-                if (!_policy.IsExcluded(line.Path))
-                    AddFile(ImaViolation, "was open for writing while it was measured, so its digest is not known", line, at, []);
                 return;
             }
 
-            var data = _data.AsSpan(0, ImaTemplates.WriteData(line, _data));
-            FastHash.Compute(_bank, data, next);
-            if (!HashMatches(line.TemplateHash, data, next))
-                AddFile(ImaTemplateHashMismatch, $"has a template hash that its line does not hash to with {_logHash.ProtocolName()}", line, at, []);
+            if (entry.IsViolation)
+                _judge.JudgeViolation(entry, at);
+            else if (HashMatches(entry, next))
+                _judge.Judge(entry, at);
             else
-                Judge(line, at);
+                _findings.Add(ImaTemplateHashMismatch, $"has a template hash of {entry.TemplateHash.Length} bytes that its line does not hash to with {_logHash.ProtocolName()}", entry, at, []);
             Extend();
         }
 
-        private readonly bool HashMatches(ReadOnlySpan<byte> said, ReadOnlySpan<byte> data, ReadOnlySpan<byte> ofBank)
+        private readonly bool HashMatches(in ImaRecord entry, ReadOnlySpan<byte> ofBank)
         {
-            Span<byte> both = stackalloc byte[2 * TpmAlgorithms.MaxDigestSize];
-            var size = _logHash.DigestSize();
-            if (said.Length != 2 * size)
-                return false;
-
-            var decoded = both[..size];
-            Hex.Decode(said, decoded);
             if (_logHash == _bank)
-                return decoded.SequenceEqual(ofBank);
+                return entry.TemplateHash.SequenceEqual(ofBank);
 
-            var computed = both.Slice(size, size);
-            FastHash.Compute(_logHash, data, computed);
-            return decoded.SequenceEqual(computed);
+            Span<byte> computed = stackalloc byte[TpmAlgorithms.MaxDigestSize];
+            computed = computed[.._logHash.DigestSize()];
+            FastHash.Compute(_logHash, entry.Data, computed);
+            return entry.TemplateHash.SequenceEqual(computed);
         }
 
-        private void Extend() => FastHash.Compute(_bank, _running.AsSpan(0, 2 * _size), _running.AsSpan(0, _size));
-
-        private void Judge(in ImaLine line, long at)
-        {
-            Span<byte> digest = stackalloc byte[TpmAlgorithms.MaxDigestSize];
-            digest = digest[..Hex.Decode(line.Digest, digest)];
-            var found = _policy.Find(line.Path);
-            if (found >= 0 && _policy.Allows(found, line.Algorithm, digest))
-                return;
-            if (_policy.IsExcluded(line.Path))
-                return;
-
-            if (found < 0)
-                AddFile(ImaNotInPolicy, "is not in the runtime policy", line, at, []);
-            else
-                AddFile(ImaDigestNotAllowed, "has a digest that the runtime policy does not allow", line, at, _policy.AllowedAt(found));
-        }
-
-        private void AddFile(string code, string what, in ImaLine line, long at, ImmutableArray<string> allowed)
-        {
-            if (++_count > MaxFindings)
-                return;
-
-            var path = PrintablePath.From(line.Path);
-            var seen = Encoding.ASCII.GetString(line.Algorithm) + ':' + Encoding.ASCII.GetString(line.Digest);
-            _findings.Add(new Finding(code, $"Line {at}: {path} {what}.") { File = new MeasuredFile(path, seen, allowed, at) });
-        }
-
-        private void Add(Finding finding)
-        {
-            if (++_count <= MaxFindings)
-                _findings.Add(finding);
-        }
+        private readonly void Extend() => FastHash.Compute(_bank, _running.AsSpan(0, 2 * _size), _running.AsSpan(0, _size));
     }
 }

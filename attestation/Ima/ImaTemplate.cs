@@ -1,56 +1,103 @@
-using System.Buffers.Binary;
+using System.Collections.Immutable;
+using System.Text;
 
 namespace Keylime.Attestation;
 
 /// <summary>The shape of a measurement's data (kernel: Documentation/security/IMA-templates.rst).</summary>
-internal enum ImaTemplate
+/// <remarks>
+/// A template's name is not measured: whoever sends the list may put another one in its place, and have the fields read as others. So the
+/// digest has to be the first field and the name the second, as in all of the kernel's own templates: what is judged is the same
+/// whatever the entry is called.
+/// </remarks>
+internal sealed class ImaTemplate
 {
-    /// <summary>Named in the line, and not one that can be hashed here: <c>ima</c>, <c>ima-buf</c>, <c>ima-ngv2</c>, <c>ima-modsig</c> … come later.</summary>
-    Unsupported,
+    /// <summary>TEMPLATE_NUM_FIELDS_MAX of the kernel.</summary>
+    public const int MaxFields = 15;
 
-    /// <summary>d-ng, n-ng.</summary>
-    ImaNg,
+    /// <summary>Which field is the name. Only it may hold spaces.</summary>
+    public const int NameAt = 1;
 
-    /// <summary>d-ng, n-ng, sig.</summary>
-    ImaSig,
-}
+    private static readonly ImaTemplate Ng = new("ima-ng", "d-ng|n-ng");
+    private static readonly ImaTemplate[] BuiltIn =
+    [
+        Ng, new("ima-sig", "d-ng|n-ng|sig"), new("ima-buf", "d-ng|n-ng|buf"), new("ima", "d|n"), new("ima-ngv2", "d-ngv2|n-ng"),
+        new("ima-sigv2", "d-ngv2|n-ng|sig"), new("ima-modsig", "d-ng|n-ng|sig|d-modsig|modsig"),
+        new("evm-sig", "d-ng|n-ng|evmsig|xattrnames|xattrlengths|xattrvalues|iuid|igid|imode"),
+    ];
 
-internal static class ImaTemplates
-{
-    /// <summary>The most that template data takes up beyond its line: three sizes, a zero behind the algorithm and one behind the path.</summary>
-    public const int MaxDataLength = ImaLine.MaxLength + 3 * sizeof(uint) + 2;
+    private readonly byte[] _name;
 
-    public static ImaTemplate Find(ReadOnlySpan<byte> name) =>
-        name.SequenceEqual("ima-ng"u8) ? ImaTemplate.ImaNg
-        : name.SequenceEqual("ima-sig"u8) ? ImaTemplate.ImaSig
-        : ImaTemplate.Unsupported;
-
-    /// <summary>Writes the bytes that the kernel hashed: each field with its size, little-endian, in front.</summary>
-    /// <returns>How many bytes.</returns>
-    public static int WriteData(in ImaLine line, Span<byte> into)
+    private ImaTemplate(string name, string format)
+        : this(Encoding.ASCII.GetBytes(name), [.. format.Split('|').Select(static f => FieldOf(Encoding.ASCII.GetBytes(f))!.Value)])
     {
-        // d-ng: "sha256:", a zero, the digest
-        var digestLength = line.Digest.Length / 2;
-        BinaryPrimitives.WriteUInt32LittleEndian(into, (uint)(line.Algorithm.Length + 2 + digestLength));
-        var at = sizeof(uint);
-        line.Algorithm.CopyTo(into[at..]);
-        at += line.Algorithm.Length;
-        into[at++] = (byte)':';
-        into[at++] = 0;
-        at += Hex.Decode(line.Digest, into[at..]);
-
-        // n-ng: the path, a zero
-        BinaryPrimitives.WriteUInt32LittleEndian(into[at..], (uint)line.Path.Length + 1);
-        at += sizeof(uint);
-        line.Path.CopyTo(into[at..]);
-        at += line.Path.Length;
-        into[at++] = 0;
-        if (line.Template == ImaTemplate.ImaNg)
-            return at;
-
-        // sig: the whole xattr, or nothing
-        BinaryPrimitives.WriteUInt32LittleEndian(into[at..], (uint)line.Signature.Length / 2);
-        at += sizeof(uint);
-        return at + (line.Signature.IsEmpty ? 0 : Hex.Decode(line.Signature, into[at..]));
     }
+
+    private ImaTemplate(byte[] name, ImmutableArray<ImaField> fields)
+    {
+        (_name, Fields) = (name, fields);
+        IsLegacy = name.AsSpan().SequenceEqual("ima"u8);
+        HasBuffer = fields.Contains(ImaField.Buffer);
+    }
+
+    public ImmutableArray<ImaField> Fields { get; }
+
+    /// <summary><c>ima</c>: its fields have no sizes in front, and its name is filled up to 256 bytes.</summary>
+    public bool IsLegacy { get; }
+
+    /// <summary>It measures a buffer and not a file.</summary>
+    public bool HasBuffer { get; }
+
+    /// <summary>The kernel names a template, or where it has no name (<c>ima_template_fmt=</c>) lists its fields.</summary>
+    /// <param name="last">The template found before, which mostly is the one.</param>
+    /// <returns><see langword="null"/> for a template that cannot be taken apart here.</returns>
+    public static ImaTemplate? Find(ReadOnlySpan<byte> name, ImaTemplate? last)
+    {
+        if (name.SequenceEqual((last ?? Ng)._name))
+            return last ?? Ng;
+        foreach (var known in BuiltIn)
+        {
+            if (name.SequenceEqual(known._name))
+                return known;
+        }
+
+        return OfFields(name);
+    }
+
+    private static ImaTemplate? OfFields(ReadOnlySpan<byte> format)
+    {
+        var fields = ImmutableArray.CreateBuilder<ImaField>();
+        foreach (var part in format.Split((byte)'|'))
+        {
+            if (fields.Count == MaxFields || FieldOf(format[part]) is not { } field)
+                return null;
+            fields.Add(field);
+        }
+
+        return fields is [ImaField.Digest or ImaField.DigestNg or ImaField.DigestNgV2, ImaField.Name or ImaField.NameNg, ..]
+            && fields.Skip(NameAt + 1).All(static f => f is not (ImaField.Digest or ImaField.DigestNg or ImaField.DigestNgV2 or ImaField.Name or ImaField.NameNg))
+            && fields.Count == fields.Distinct().Count()
+                ? new ImaTemplate(format.ToArray(), fields.DrainToImmutable())
+                : null;
+    }
+
+    private static ImaField? FieldOf(ReadOnlySpan<byte> name) => Encoding.ASCII.GetString(name) switch
+    {
+        "d" => ImaField.Digest,
+        "n" => ImaField.Name,
+        "d-ng" => ImaField.DigestNg,
+        "d-ngv2" => ImaField.DigestNgV2,
+        "n-ng" => ImaField.NameNg,
+        "sig" => ImaField.Signature,
+        "buf" => ImaField.Buffer,
+        "d-modsig" => ImaField.ModsigDigest,
+        "modsig" => ImaField.Modsig,
+        "evmsig" => ImaField.EvmSignature,
+        "iuid" => ImaField.UserId,
+        "igid" => ImaField.GroupId,
+        "imode" => ImaField.Mode,
+        "xattrnames" => ImaField.AttributeNames,
+        "xattrlengths" => ImaField.AttributeLengths,
+        "xattrvalues" => ImaField.AttributeValues,
+        _ => null,
+    };
 }

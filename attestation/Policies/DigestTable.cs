@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Numerics;
 using System.Runtime.InteropServices;
 
@@ -40,13 +41,53 @@ internal sealed class DigestTable
         return false;
     }
 
-    public List<byte[]> DigestsAt(int entry)
+    /// <summary>Whether the digest is listed for the path. A policy's digests carry no algorithm: their length says it, and the entry's has to agree.</summary>
+    /// <param name="algorithm">As the entry names it: <c>sha256</c>; empty for template <c>ima</c>.</param>
+    public bool Contains(ReadOnlySpan<byte> path, ReadOnlySpan<byte> algorithm, ReadOnlySpan<byte> digest) =>
+        Find(path) is >= 0 and var entry && SizeOf(algorithm, digest.Length) == digest.Length && Contains(entry, digest);
+
+    /// <summary>An entry's digests, as <c>sha256:hex</c>.</summary>
+    public ImmutableArray<string> Describe(int entry)
     {
-        var digests = new List<byte[]>();
+        var digests = ImmutableArray.CreateBuilder<string>();
         for (var rest = DigestsOf(entry); !rest.IsEmpty; rest = rest[(1 + rest[0])..])
-            digests.Add(rest.Slice(1, rest[0]).ToArray());
-        return digests;
+            digests.Add($"{NameOf(rest[0])}:{Convert.ToHexStringLower(rest.Slice(1, rest[0]))}");
+        return digests.DrainToImmutable();
     }
+
+    /// <summary>For each digest the first path that it is listed for, in one walk through the table.</summary>
+    public void FindPaths(ImmutableArray<byte[]> digests, Span<string?> paths)
+    {
+        for (var entry = 0; entry < Count; entry++)
+        {
+            for (var rest = DigestsOf(entry); !rest.IsEmpty; rest = rest[(1 + rest[0])..])
+            {
+                var digest = rest.Slice(1, rest[0]);
+                for (var i = 0; i < digests.Length; i++)
+                {
+                    if (paths[i] is null && digest.SequenceEqual(digests[i]))
+                        paths[i] = PrintablePath.From(PathOf(entry));
+                }
+            }
+        }
+    }
+
+    private static int SizeOf(ReadOnlySpan<byte> algorithm, int length) =>
+        algorithm.SequenceEqual("sha256"u8) ? 32
+        : algorithm.IsEmpty ? length
+        : KernelHashes.TryFromName(algorithm, out var hash) ? hash.Size() : -1;
+
+    // Of the hashes of one size the one that is met.
+    private static string NameOf(int length) => length switch
+    {
+        16 => "md5",
+        20 => "sha1",
+        28 => "sha224",
+        32 => "sha256",
+        48 => "sha384",
+        64 => "sha512",
+        _ => "hex",
+    };
 
     private ReadOnlySpan<byte> PathOf(int entry)
     {

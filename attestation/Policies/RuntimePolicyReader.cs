@@ -1,24 +1,45 @@
-using System.Diagnostics.CodeAnalysis;
+using System.Collections.Immutable;
 using System.Text.Json;
 using Keylime.Tpm;
 
 namespace Keylime.Attestation;
 
 /// <summary>Reads Keylime's runtime policy (keylime/ima/ima.py has its schema), front to back, into packed tables.</summary>
-/// <remarks>Unknown members are allowed, as upstream allows them; a member that matters is never there twice.</remarks>
-internal ref struct RuntimePolicyReader
+/// <remarks>Unknown members are allowed, as upstream allows them, and told of; a member that matters is never there twice.</remarks>
+internal ref partial struct RuntimePolicyReader
 {
+    private const int MaxWarnings = 32;
+
     private readonly DigestTable.Builder _digests = new();
+    private readonly DigestTable.Builder _keyrings = new();
+    private readonly DigestTable.Builder _buffers = new();
     private readonly List<string> _excludes = [];
+    private readonly List<string> _ignored = [];
     private readonly List<string> _warnings = [];
     private readonly HashSet<string> _seen = [];
+    private readonly Dictionary<string, ClassRuleText> _classRules = [];
+    private readonly byte[] _name = new byte[MaxName];
     private TpmAlgorithm _logHash = TpmAlgorithm.Null;
+    private Keyring _keys = Keyring.Empty;
+    private DeviceMapperPolicy? _devices;
+    private (long Budget, PatternList Paths)? _violations;
+    private int _untold;
     private Utf8JsonReader _json;
 
-    public RuntimePolicyReader(ReadOnlySpan<byte> utf8Json) => _json = new Utf8JsonReader(utf8Json);
+    public RuntimePolicyReader(ReadOnlySpan<byte> utf8Json)
+    {
+        _json = new Utf8JsonReader(utf8Json);
+        _text = utf8Json;
+    }
+
+    private readonly ReadOnlySpan<byte> _text;
+
+    /// <summary>Once the policy is read.</summary>
+    public readonly ImmutableArray<string> Warnings =>
+        [.. _warnings, .. _untold == 0 ? Array.Empty<string>() : [$"… and {_untold} more."]];
 
     /// <exception cref="JsonException">It is no runtime policy.</exception>
-    public RuntimePolicy Read()
+    public RuntimeRules Read()
     {
         Next();
         if (_json.TokenType != JsonTokenType.StartObject)
@@ -27,7 +48,7 @@ internal ref struct RuntimePolicyReader
         while (NextMember() is { } name)
         {
             if (!_seen.Add(name))
-                throw new JsonException($"$.{name}: the member is there twice.");
+                throw new JsonException($"$.{Shown(name)}: the member is there twice.");
             ReadMember(name);
         }
 
@@ -39,10 +60,22 @@ internal ref struct RuntimePolicyReader
                 throw new JsonException($"$.{required}: the member is missing.");
         }
 
-        if (_digests.Count == 0)
-            throw new JsonException("$.digests: it is empty, and a policy without digests appraises nothing.");
-        return RuntimePolicy.Create(
-            _digests.Build() ?? throw new JsonException("$.digests: a path is there twice."), CreateExcludes(), _logHash, [.. _warnings]);
+        if (_digests.Count == 0 && _keyrings.Count == 0 && _keys.Keys.IsEmpty)
+            throw new JsonException("$.digests: it is empty, and so are keyrings and verification-keys: such a policy appraises nothing.");
+        return new RuntimeRules
+        {
+            Digests = Build(_digests, "$.digests"),
+            Keyrings = Build(_keyrings, "$.keyrings"),
+            Buffers = Build(_buffers, "$.ima-buf"),
+            Excludes = CreateExcludes(),
+            IgnoredKeyrings = [.. _ignored.Select(System.Text.Encoding.UTF8.GetBytes)],
+            IgnoresEveryKeyring = _ignored.Contains("*"),
+            LogHash = _logHash,
+            Keys = _keys,
+            Devices = _devices,
+            Violations = _violations,
+            ClassRules = _classRules,
+        };
     }
 
     private void ReadMember(string name)
@@ -52,154 +85,64 @@ internal ref struct RuntimePolicyReader
             case "meta":
                 ReadMeta();
                 break;
+            case "release":
+                Next();
+                ReadNumber("$.release", int.MaxValue);
+                break;
             case "digests":
-                ReadDigests();
+                ReadDigestLists("$.digests", _digests);
+                break;
+            case "keyrings":
+                ReadDigestLists("$.keyrings", _keyrings);
+                break;
+            case "ima-buf":
+                ReadDigestLists("$.ima-buf", _buffers);
                 break;
             case "excludes":
-                ReadExcludes();
+                ReadStrings("$.excludes", _excludes);
                 break;
             case "ima":
                 ReadIma();
                 break;
-            case "keyrings" or "ima-buf":
-                Next();
-                if (_json.TokenType == JsonTokenType.StartObject && !IsEmptyObject())
-                    _warnings.Add($"$.{name}: not applied yet; such measurements are refused.");
-                else
-                    _json.Skip();
-                break;
             case "verification-keys":
+                ReadVerificationKeys();
+                break;
+            case "violations":
+                ReadViolations();
+                break;
+            case "class-rules":
+                ReadClassRules();
+                break;
+            case "provenance": // where the tool had the digests from: for people, and for comparing
                 Next();
-                if (_json.TokenType == JsonTokenType.String && _json.ValueSpan.Length > 0)
-                    _warnings.Add("$.verification-keys: not applied yet; files are judged by their digests alone.");
                 _json.Skip();
                 break;
             default:
-                Next();
-                _json.Skip();
+                PassOver($"$.{Shown(name)}");
                 break;
         }
     }
 
-    private void ReadMeta()
+    // Its strings have to be text all the same: the policy is also read to be edited, and written again.
+    private void PassOver(string where)
     {
-        Enter("$.meta");
-        var version = false;
-        while (NextMember() is { } name)
+        Warn($"{where}: nobody here knows this member; it has no effect.");
+        Next();
+        for (var depth = _json.CurrentDepth; ; Next())
         {
-            Next();
-            if (name == "version")
-                version = _json.TokenType == JsonTokenType.Number && _json.TryGetInt32(out var number) && number >= 0 ? true : throw Wrong("$.meta.version", "a whole number");
-            _json.Skip();
-        }
-
-        if (!version)
-            throw new JsonException("$.meta.version: the member is missing.");
-    }
-
-    private void ReadDigests()
-    {
-        const int maxPath = 4096; // PATH_MAX
-        Span<byte> digest = stackalloc byte[TpmAlgorithms.MaxDigestSize];
-        var path = new byte[maxPath];
-        Enter("$.digests");
-        while (true)
-        {
-            Next();
-            if (_json.TokenType == JsonTokenType.EndObject)
+            if (_json.TokenType is JsonTokenType.String or JsonTokenType.PropertyName)
+                _ = _json.GetString();
+            if (_json.CurrentDepth == depth && _json.TokenType is not (JsonTokenType.StartObject or JsonTokenType.StartArray or JsonTokenType.PropertyName))
                 return;
-
-            if (_json.ValueSpan.Length > maxPath)
-                throw new JsonException($"$.digests: a path of {_json.ValueSpan.Length} bytes, {maxPath} at most.");
-            var length = _json.CopyString(path);
-            if (length == 0)
-                throw new JsonException("$.digests: a path is empty.");
-            _digests.AddPath(path.AsSpan(0, length));
-            ReadDigestsOf(path.AsSpan(0, length), digest);
         }
     }
 
-    private void ReadDigestsOf(scoped ReadOnlySpan<byte> path, scoped Span<byte> digest)
+    private void Warn(string warning)
     {
-        Next();
-        if (_json.TokenType != JsonTokenType.StartArray)
-            throw Wrong(At(path), "an array of digests");
-
-        var any = false;
-        for (Next(); _json.TokenType != JsonTokenType.EndArray; Next())
-        {
-            var hex = _json.ValueSpan;
-            if (_json.TokenType != JsonTokenType.String || hex.Length is not (40 or 64 or 96 or 128) || hex.ContainsAnyExcept(Hex.Lower))
-                throw Wrong(At(path), "digests in lower-case hex, of 40, 64, 96 or 128 digits");
-            _digests.AddDigest(digest[..Hex.Decode(hex, digest)]);
-            any = true;
-        }
-
-        if (!any)
-            throw new JsonException($"{At(path)}: it lists no digest. A path that may have any content belongs into excludes.");
-    }
-
-    private void ReadExcludes()
-    {
-        Next();
-        if (_json.TokenType != JsonTokenType.StartArray)
-            throw Wrong("$.excludes", "an array of regular expressions");
-        for (Next(); _json.TokenType != JsonTokenType.EndArray; Next())
-        {
-            if (_json.TokenType != JsonTokenType.String)
-                throw Wrong("$.excludes", "strings");
-            _excludes.Add(_json.GetString()!);
-        }
-    }
-
-    private void ReadIma()
-    {
-        Enter("$.ima");
-        while (NextMember() is { } name)
-        {
-            Next();
-            switch (name)
-            {
-                case "log_hash_alg":
-                    if (_json.TokenType != JsonTokenType.String
-                        || !TpmAlgorithms.TryFromProtocolName(_json.GetString(), out _logHash) || !_logHash.IsHash())
-                    {
-                        throw Wrong("$.ima.log_hash_alg", "sha1, sha256, sha384 or sha512");
-                    }
-
-                    break;
-                case "dm_policy" when _json.TokenType != JsonTokenType.Null:
-                    _warnings.Add("$.ima.dm_policy: not applied yet; device-mapper measurements are refused.");
-                    _json.Skip();
-                    break;
-                default:
-                    _json.Skip();
-                    break;
-            }
-        }
-
-        if (_logHash == TpmAlgorithm.Null)
-            throw new JsonException("$.ima.log_hash_alg: the member is missing.");
-    }
-
-    private ExcludeList CreateExcludes()
-    {
-        try
-        {
-            var list = ExcludeList.Create(_excludes);
-            for (var i = 0; i < _excludes.Count; i++)
-            {
-                // A path that nobody would name on purpose: what matches it matches everything.
-                if (ExcludeList.Create([_excludes[i]]).Matches("/\u0001no file has this name"u8))
-                    _warnings.Add($"$.excludes[{i}]: the pattern matches every path, so nothing that the policy does not list is judged.");
-            }
-
-            return list;
-        }
-        catch (ArgumentException e)
-        {
-            throw new JsonException(e.Message, e);
-        }
+        if (_warnings.Count < MaxWarnings)
+            _warnings.Add(warning);
+        else
+            _untold++;
     }
 
     private void Enter(string path)
@@ -221,19 +164,12 @@ internal ref struct RuntimePolicyReader
             throw new JsonException("The text ends in the middle of the policy.");
     }
 
-    private bool IsEmptyObject()
-    {
-        Next();
-        if (_json.TokenType == JsonTokenType.EndObject)
-            return true;
-        for (var depth = _json.CurrentDepth; !(_json.TokenType == JsonTokenType.EndObject && _json.CurrentDepth < depth);)
-            Next();
-        return false;
-    }
+    // A name is the policy's: it may be of any length, and hold what moves a cursor.
+    private static string Shown(string name) => PrintablePath.From(System.Text.Encoding.UTF8.GetBytes(name.Length <= 80 ? name : name[..80] + "…"));
 
-    private static string At(ReadOnlySpan<byte> path) => $"$.digests['{PrintablePath.From(path)}']";
+    private static DigestTable Build(DigestTable.Builder table, string path) =>
+        table.Build() ?? throw new JsonException($"{path}: a name is there twice.");
 
-    [SuppressMessage("Performance", "CA1822:Mark members as static", Justification = "It reads the reader's token.")]
     private readonly JsonException Wrong(string path, string expected) =>
-        new($"{path}: {_json.TokenType} found, {expected} expected.");
+        new($"{path}: {_json.TokenType} found at byte {_json.TokenStartIndex}, {expected} expected.");
 }

@@ -44,16 +44,19 @@ internal static class Tokens
         ApiJson.Default.TokenList);
 
     private static async Task<IResult> RevokeAsync(
-        string name, HttpContext context, IRecordStore<AccessToken> store, IEventStore events, TimeProvider clock, CancellationToken cancel)
+        string name, HttpContext context, IRecordStore<AccessToken> store, AccessTokens tokens, IEventStore events, TimeProvider clock, CancellationToken cancel)
     {
         while (AgentId.TryParse(name, null, out _) && await store.FindAsync(name, cancel) is { } stored)
         {
             if (context.Features.Get<GrantedToken>()?.Name == name)
                 return new Refusal(StatusCodes.Status409Conflict, "own_token", "A token does not revoke itself.") { Hint = "Use another token of the role operator." };
 
+            if (stored.Value.ExpiresAt <= clock.GetUtcNow() && AccessTokens.IsFirst(name))
+                return TypedResults.NoContent(); // revoked before: its row stays
+
             // Told first: once the row has gone, nothing would remember it.
             await events.AddAsync(EventRecord.Of(EventRecord.Service, clock.GetUtcNow(), EventTypes.TokenRevoked, $"{context.CallerName()} revokes the token '{name}'.", name), cancel);
-            if (await store.TryDeleteAsync(stored, cancel))
+            if (await tokens.TryRevokeAsync(stored, cancel))
                 return TypedResults.NoContent();
         }
 

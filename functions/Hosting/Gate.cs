@@ -23,13 +23,13 @@ internal sealed class Gate(
             return;
         }
 
-        if (await CheckAsync(context, endpoint.Metadata.GetMetadata<RouteRules>()) is { } refusal)
+        if (await CheckAsync(context, endpoint, endpoint.Metadata.GetMetadata<RouteRules>()) is { } refusal)
             await refusal.ExecuteAsync(context);
         else
             await next(context);
     }
 
-    private async Task<Refusal?> CheckAsync(HttpContext context, RouteRules? rules)
+    private async Task<Refusal?> CheckAsync(HttpContext context, RouteEndpoint endpoint, RouteRules? rules)
     {
         if (rules is null)
             return new Refusal(StatusCodes.Status500InternalServerError, "undeclared_route", "This route does not say who may call it, so nobody may.");
@@ -41,7 +41,7 @@ internal sealed class Gate(
         var bearer = Bearer(context);
         var granted = bearer is not null && (rules.Callers & Caller.Readers) != 0 ? await tokens.FindAsync(bearer, context.RequestAborted) : null;
         if (granted is not null && (rules.Callers & granted.Caller) == 0 && !rules.Callers.HasFlag(Caller.Anyone))
-            return new Refusal(StatusCodes.Status403Forbidden, "wrong_role", $"The token '{granted.Name}' is of the role {granted.Caller.ToString().ToLowerInvariant()}, which may not do this.");
+            return await RefuseRoleAsync(context, endpoint, granted);
         if (granted is null && rules.Callers is not Caller.Anyone && (rules.Callers & Caller.Agent) == 0)
             return await RefuseTokenAsync(context, bearer);
 
@@ -74,6 +74,15 @@ internal sealed class Gate(
 
         context.Features.Set(node);
         return null;
+    }
+
+    private async Task<Refusal> RefuseRoleAsync(HttpContext context, RouteEndpoint endpoint, GrantedToken granted)
+    {
+        var role = granted.Caller.ToString().ToLowerInvariant();
+        await events.AddAsync(EventRecord.OncePerMinute(EventRecord.Service, clock.GetUtcNow(), EventTypes.TokenRefused,
+            $"The token '{granted.Name}', of the role {role}, was used for {context.Request.Method} {endpoint.RoutePattern.RawText}, which that role may not do.", granted.Name), context.RequestAborted);
+        return new Refusal(StatusCodes.Status403Forbidden, "wrong_role", $"The token '{granted.Name}' is of the role {role}, which may not do this.")
+        { Hint = $"Who may is: {(endpoint.Metadata.GetMetadata<RouteRules>()!.Callers & Caller.Readers).ToString().ToLowerInvariant()}." };
     }
 
     private async Task<Refusal> RefuseTokenAsync(HttpContext context, string? bearer)

@@ -8,7 +8,7 @@ namespace Keylime.Functions.Hosting;
 internal static class GetHealth
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/health", HandleAsync).Under(new(Caller.Anyone, ApiFamily.Own), new("Whether the store answers.", null, ApiJson.Default.Health));
+        routes.MapGet("/health", HandleAsync).Under(new(Caller.Anyone, ApiFamily.Own), new("Whether the store answers.", null, ApiJson.Default.Health) { OrStatus = StatusCodes.Status503ServiceUnavailable });
 
     private static async Task<IResult> HandleAsync(IStoreHealth store, CancellationToken cancel)
     {

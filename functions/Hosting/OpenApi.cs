@@ -15,7 +15,7 @@ internal static partial class OpenApi
         byte[]? made = null; // the routes do not change
         routes.MapGet("/openapi.json", (EndpointDataSource source) =>
             TypedResults.Bytes(made ??= JsonSerializer.SerializeToUtf8Bytes(Make(source.Endpoints.OfType<RouteEndpoint>()), ApiJson.Default.JsonObject), MediaTypes.Json))
-            .Under(new(Caller.Anyone, ApiFamily.Own), new("This document."));
+            .Under(new(Caller.Anyone, ApiFamily.Own), new("This document.") { RawAnswer = MediaTypes.Json });
     }
 
     public static JsonObject Make(IEnumerable<RouteEndpoint> routes)
@@ -53,23 +53,36 @@ internal static partial class OpenApi
             ["summary"] = doc.Summary,
             ["x-callers"] = new JsonArray([.. Enum.GetValues<Caller>().Where(c => System.Numerics.BitOperations.IsPow2((int)c) && rules.Callers.HasFlag(c)).Select(c => (JsonNode)c.ToString())]),
             ["security"] = rules.Callers == Caller.Anyone ? new JsonArray() : new JsonArray(new JsonObject { ["bearer"] = new JsonArray() }),
-            ["parameters"] = new JsonArray([.. Parameter().Matches(path).Select(m => (JsonNode)new JsonObject
-            {
-                ["name"] = m.Groups[1].Value,
-                ["in"] = "path",
-                ["required"] = true,
-                ["schema"] = new JsonObject { ["type"] = "string" },
-            })]),
-            ["responses"] = new JsonObject
-            {
-                [$"{doc.Status}"] = new JsonObject { ["description"] = "Done.", ["content"] = doc.Answer is { } answer ? Content(answer, rules, schemas) : new JsonObject() },
-                ["default"] = new JsonObject { ["description"] = "Not done; the body says why.", ["content"] = Refusal(rules, schemas) },
-            },
+            ["parameters"] = new JsonArray([.. Parameter().Matches(path).Select(static m => (JsonNode)PathParameter(m.Groups[1].Value)), .. doc.Query.Select(QueryParameters.Describe)]),
+            ["responses"] = new JsonObject { ["default"] = new JsonObject { ["description"] = "Not done; the body says why.", ["content"] = Refusal(rules, schemas) } },
         };
+        foreach (var status in (int?[])[doc.Status, doc.OrStatus])
+        {
+            if (status is not null)
+                operation["responses"]![$"{status}"] = new JsonObject { ["description"] = "Done.", ["content"] = Answered(doc, rules, schemas) };
+        }
+
         if (doc.Request is { } request)
             operation["requestBody"] = new JsonObject { ["required"] = true, ["content"] = Content(request, rules, schemas) };
+        else if (doc.RawRequest.Count > 0)
+            operation["requestBody"] = new JsonObject { ["required"] = true, ["content"] = new JsonObject(doc.RawRequest.Select(static media => KeyValuePair.Create(media, (JsonNode?)new JsonObject()))) };
         return operation;
     }
+
+    private static JsonObject PathParameter(string name) => new()
+    {
+        ["name"] = name,
+        ["in"] = "path",
+        ["required"] = true,
+        ["schema"] = new JsonObject { ["type"] = "string" },
+    };
+
+    private static JsonObject Answered(RouteDoc doc, RouteRules rules, JsonObject schemas) => (doc.Answer, doc.RawAnswer) switch
+    {
+        ({ } answer, _) => Content(answer, rules, schemas),
+        (_, { } media) => new JsonObject { [media] = new JsonObject() },
+        _ => [],
+    };
 
     private static JsonObject Refusal(RouteRules rules, JsonObject schemas) => rules.Family switch
     {

@@ -12,11 +12,19 @@ internal sealed record OutboundAnswer(int Status, byte[] Body);
 /// </summary>
 internal sealed class Outbound : IDisposable
 {
+    private readonly Func<string, CancellationToken, Task<IPAddress[]>> _resolve;
     private readonly HashSet<string> _allowed;
     private readonly HttpClient _http;
 
     public Outbound(ServiceOptions options)
+        : this(options, Dns.GetHostAddressesAsync)
     {
+    }
+
+    /// <param name="resolve">The addresses of a name.</param>
+    internal Outbound(ServiceOptions options, Func<string, CancellationToken, Task<IPAddress[]>> resolve)
+    {
+        _resolve = resolve;
         _allowed = new HashSet<string>(options.AllowedOutbound, StringComparer.OrdinalIgnoreCase);
         _http = new HttpClient(new SocketsHttpHandler
         {
@@ -80,8 +88,8 @@ internal sealed class Outbound : IDisposable
             return b.Length == 16 && b is [0x00, 0x64, 0xFF, 0x9B, 0, 0, 0, 0, 0, 0, 0, 0, ..] && IsPublicV4(b.AsSpan(12)); // only 2000::/3 is routed, and NAT64
         return b switch
         {
-            [0x20, 0x01, 0x0D, 0xB8, ..] => false,                     // documentation
-            [0x20, 0x01, 0x00, 0x00, ..] => false,                     // Teredo, which carries an IPv4 address
+            [0x20, 0x01, 0x0D, 0xB8, ..] or [0x3F, 0xFF, < 0x10, ..] => false, // documentation
+            [0x20, 0x01, < 0x02, ..] => false,                         // protocols' own: Teredo, which carries an IPv4 address, benchmarking, ORCHID
             [0x20, 0x02, ..] => IsPublicV4(b.AsSpan(2, 4)),            // 6to4, which does too
             _ => true,
         };
@@ -104,7 +112,7 @@ internal sealed class Outbound : IDisposable
     private async ValueTask<Stream> ConnectAsync(SocketsHttpConnectionContext context, CancellationToken cancel)
     {
         var (host, port) = (context.DnsEndPoint.Host, context.DnsEndPoint.Port);
-        var addresses = await Dns.GetHostAddressesAsync(host, cancel);
+        var addresses = IPAddress.TryParse(host, out var literal) ? [literal] : await _resolve(host, cancel);
 
         // All of a name's addresses must be public: one that is not tells what the name is for.
         if (!IsAllowed(host, port) && (addresses.Length == 0 || !addresses.All(IsPublic)))

@@ -7,8 +7,8 @@ namespace Keylime.Functions.Hosting;
 /// <summary><c>?after=</c> and <c>?limit=</c> of our own lists.</summary>
 internal static class Paging
 {
-    private const int DefaultLimit = 100;
-    private const int MaxLimit = 1000;
+    public const int DefaultLimit = 100;
+    public const int MaxLimit = 1000;
 
     public static bool TryRead(string? after, string? limit, out Continuation? start, out int count, [NotNullWhen(false)] out Refusal? refusal)
     {

@@ -62,7 +62,20 @@ internal sealed record RouteRules(Caller Callers, ApiFamily Family, long MaxBody
 /// <summary>What a route does, for the OpenAPI document.</summary>
 /// <param name="Request">The body's type; <see langword="null"/> for none, or for one that is no JSON of ours.</param>
 /// <param name="Answer">The type of what it answers when all is well; <see langword="null"/> for nothing, or no JSON of ours.</param>
-internal sealed record RouteDoc(string Summary, JsonTypeInfo? Request = null, JsonTypeInfo? Answer = null, int Status = StatusCodes.Status200OK);
+internal sealed record RouteDoc(string Summary, JsonTypeInfo? Request = null, JsonTypeInfo? Answer = null, int Status = StatusCodes.Status200OK)
+{
+    /// <summary>Another status of an answer when all is well.</summary>
+    public int? OrStatus { get; init; }
+
+    /// <summary>The names of its query parameters, of those in <see cref="QueryParameters"/>.</summary>
+    public IReadOnlyList<string> Query { get; init; } = [];
+
+    /// <summary>The media types of a body that is no JSON of ours.</summary>
+    public IReadOnlyList<string> RawRequest { get; init; } = [];
+
+    /// <summary>The media type of an answer that is no JSON of ours.</summary>
+    public string? RawAnswer { get; init; }
+}
 
 internal static class RouteRulesExtensions
 {

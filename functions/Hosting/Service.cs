@@ -14,7 +14,7 @@ using Microsoft.Extensions.Logging.Console;
 namespace Keylime.Functions.Hosting;
 
 /// <summary>The service, put together: on one data directory, as the embedded default has it.</summary>
-internal static class Service
+internal static partial class Service
 {
     // Kestrel's own bound, over the bounds of the routes.
     private const long LargestBody = RouteRules.EvidenceBody;
@@ -49,6 +49,8 @@ internal static class Service
         _ = app.Services.GetRequiredService<IKeyRing>(); // what cannot be read or made is an error of the start, not of the first request
         _ = app.Services.GetRequiredService<IStoreHealth>();
         app.Services.GetRequiredService<AccessTokens>().PrepareAsync(CancellationToken.None).GetAwaiter().GetResult(); // before anybody can come
+        if (options.WeakIdentities.ToArray() is { Length: > 0 } weak)
+            LogWeak(app.Logger, string.Join(", ", weak.Select(IdentityNames.Of)));
         app.UseMiddleware<Failures>();
         app.UseMiddleware<RequestNormalizer>();
         app.UseRouting(); // after the path is normal
@@ -93,7 +95,12 @@ internal static class Service
         services.AddSingleton<EnrolmentRuleRoutes.Dependencies>();
         services.AddSingleton<RateLimits>();
         services.AddSingleton<SessionIds>();
+        services.AddSingleton<PolicySigners>();
+        services.AddSingleton<PolicyTexts>();
         services.AddSingleton<CompiledPolicies>();
+        services.AddSingleton<PutPolicy.Dependencies>();
+        services.AddSingleton<EvidenceHistory>();
+        services.AddSingleton<PolicyTrials>();
         services.AddSingleton<Settlement>();
         services.AddSingleton<Judge>();
         services.AddSingleton<Appraiser>(Appraisal.Appraise);
@@ -136,6 +143,9 @@ internal static class Service
         else
             kestrel.ListenLocalhost(url.Port, configure);
     }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "TPMs without a maker's certificate are accepted: {Identities}. Whoever has a software TPM can be one; verdicts say so")]
+    private static partial void LogWeak(ILogger log, string identities);
 
     // What routing answers by itself, 404 and 405, gets a body too, in the shape of the API that the path belongs to.
     private static Task NoRoute(HttpContext context)

@@ -16,8 +16,10 @@ internal sealed record ServiceOptions
           --interval SECONDS     from one attestation to the next, for nodes that say nothing else (default 60)
           --san NAME             another name for the server's certificate; may be repeated
           --accept-identity KIND ek-certificate, iak-certificate, ek-list or ek-key; may be repeated (default: the two with a certificate;
-                                 the others are weaker, and verdicts say so)
+                                 the others are weaker, verdicts say so, and they come on top of the better ones)
           --fetch-issuers yes    get missing issuers' certificates from where endorsement certificates say they are (default no)
+          --require-signed-policies yes   take and use policies only with the signature of a trusted signer (DSSE; default no)
+          --require-policy-approval yes   a policy that is put judges nobody until somebody else approves it (default no)
           --azure-account NAME   a storage account, or its table endpoint; may be repeated. Without one everything is in SQLite
           --azure-connections F  a file with a connection string a line, as the emulator has one
           --allow-outbound H:P   a host and port that outgoing requests may go to, though not public or not HTTPS; may be repeated
@@ -42,6 +44,10 @@ internal sealed record ServiceOptions
 
     public bool FetchIssuers { get; init; }
 
+    public bool RequireSignedPolicies { get; init; }
+
+    public bool RequirePolicyApproval { get; init; }
+
     /// <summary>Names or table endpoints.</summary>
     public IReadOnlyList<string> AzureAccounts { get; init; } = [];
 
@@ -53,7 +59,12 @@ internal sealed record ServiceOptions
     /// <summary>As <c>host:port</c>.</summary>
     public IReadOnlyList<string> AllowedOutbound { get; init; } = [];
 
-    public bool Accepts(IdentityLevel level) => (AcceptedIdentities.Count > 0 ? AcceptedIdentities : DefaultIdentities).Contains(level);
+    /// <summary>Those of the accepted identities that nobody's certificate vouches for.</summary>
+    public IEnumerable<IdentityLevel> WeakIdentities => AcceptedIdentities.Where(static level => level < IdentityLevel.EndorsementCertificate).Distinct();
+
+    /// <summary>Whether a TPM that is known so well is taken. Who takes a weak identity takes every better one: nobody is refused for being known better.</summary>
+    public bool Accepts(IdentityLevel level) =>
+        (AcceptedIdentities.Count > 0 ? AcceptedIdentities : DefaultIdentities).Contains(level) || WeakIdentities.Any(weak => weak < level);
 
     /// <summary>The port that the Functions host will call, where it started us: plain HTTP on the loopback.</summary>
     public int? HandlerPort { get; init; }
@@ -64,7 +75,7 @@ internal sealed record ServiceOptions
     {
         options = null;
         var read = new ServiceOptions();
-        foreach (var name in (string[])["data", "listen", "registrar-http", "interval", "san", "accept-identity", "fetch-issuers", "azure-account", "azure-connections", "allow-outbound"])
+        foreach (var name in (string[])["data", "listen", "registrar-http", "interval", "san", "accept-identity", "fetch-issuers", "require-signed-policies", "require-policy-approval", "azure-account", "azure-connections", "allow-outbound"])
         {
             var variable = "KEYLIME_SERVICE_" + name.Replace('-', '_').ToUpperInvariant();
             if (environment(variable) is { Length: > 0 } value && !read.TrySet(name, value, out read, out error))
@@ -110,6 +121,8 @@ internal sealed record ServiceOptions
             "accept-identity" when Several(value).All(static v => IdentityNames.TryParse(v, out _)) =>
                 this with { AcceptedIdentities = [.. AcceptedIdentities, .. Several(value).Select(IdentityNames.Parse)] },
             "fetch-issuers" when value is "yes" or "no" => this with { FetchIssuers = value == "yes" },
+            "require-signed-policies" when value is "yes" or "no" => this with { RequireSignedPolicies = value == "yes" },
+            "require-policy-approval" when value is "yes" or "no" => this with { RequirePolicyApproval = value == "yes" },
             "azure-account" => this with { AzureAccounts = [.. AzureAccounts, .. Several(value)] },
             "azure-connections" => this with { AzureConnections = Path.GetFullPath(value) },
             "allow-outbound" when Several(value).All(static v => v.LastIndexOf(':') > 0) => this with { AllowedOutbound = [.. AllowedOutbound, .. Several(value)] },

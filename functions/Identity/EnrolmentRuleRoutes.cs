@@ -93,7 +93,7 @@ internal static class EnrolmentRuleRoutes
     // A rule that asks for nothing would admit everybody: it is none.
     private static string? Objection(EnrolmentRuleMessage rule, ServiceOptions options) => rule switch
     {
-        { Kind: not EnrolmentRuleKind.Certificate } and ({ Issuer: not null } or { Manufacturer: not null } or { Model: not null }) => "issuer, manufacturer and model belong to the kind 'certificate'.",
+        { Kind: not EnrolmentRuleKind.Certificate } and ({ Issuer: not null } or { Manufacturer: not null } or { Model: not null } or { Version: not null }) => "issuer, manufacturer, model and version belong to the kind 'certificate'.",
         { Kind: EnrolmentRuleKind.Certificate, Issuer: null or "", Manufacturer: null or "" } => "issuer or manufacturer: one of them is expected, or the rule would admit every TPM.",
         { Kind: not EnrolmentRuleKind.Webhook } and ({ Url: not null } or { Secret: not null } or { TimeoutSeconds: not null }) => "url, secret and timeoutSeconds belong to the kind 'webhook'.",
         { Kind: EnrolmentRuleKind.Webhook, Url: null } => "url: is expected.",

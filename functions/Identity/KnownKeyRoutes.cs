@@ -16,7 +16,7 @@ internal static class KnownKeyRoutes
     {
         routes.MapPost("/v1/known-keys", ImportAsync).Under(
             new(Caller.Operator, ApiFamily.Own, RouteRules.KnownKeysBody), new("Put endorsement keys on the list.", ApiJson.Default.ImportKnownKeys, ApiJson.Default.ImportedKnownKeys));
-        routes.MapGet("/v1/known-keys", ListAsync).Under(new(Caller.Readers, ApiFamily.Own), new("The list of endorsement keys.", null, ApiJson.Default.KnownKeyList));
+        routes.MapGet("/v1/known-keys", ListAsync).Under(new(Caller.Readers, ApiFamily.Own), new("The list of endorsement keys.", null, ApiJson.Default.KnownKeyList) { Query = QueryParameters.Pages });
         routes.MapDelete("/v1/known-keys/{hash}", RemoveAsync).Under(
             new(Caller.Operator, ApiFamily.Own), new("Take an endorsement key from the list.", Status: StatusCodes.Status204NoContent));
     }

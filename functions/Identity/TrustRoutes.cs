@@ -15,7 +15,10 @@ internal static class TrustRoutes
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapPost("/v1/trust", AddAsync).Under(
-            new(Caller.Operator, ApiFamily.Own, RouteRules.CertificatesBody), new("Trust certificates: PEM, or one in DER.", null, ApiJson.Default.TrustList));
+            new(Caller.Operator, ApiFamily.Own, RouteRules.CertificatesBody), new("Trust certificates: PEM, or one in DER.", null, ApiJson.Default.TrustList)
+            {
+                RawRequest = ["application/x-pem-file", "application/pkix-cert"],
+            });
         routes.MapGet("/v1/trust", ListAsync).Under(new(Caller.Readers, ApiFamily.Own), new("The certificates that vouch for TPMs.", null, ApiJson.Default.TrustList));
         routes.MapDelete("/v1/trust/{thumbprint}", RemoveAsync).Under(
             new(Caller.Operator, ApiFamily.Own), new("Stop to trust a certificate.", Status: StatusCodes.Status204NoContent));

@@ -37,6 +37,12 @@ internal sealed class AccessTokens(IRecordStore<AccessToken> store, ServiceOptio
         return await store.TryAddAsync(Record(name, role, token, expiresAt), cancel) ? token : null;
     }
 
+    /// <summary>Makes a token dead at once, and for ever.</summary>
+    /// <returns><see langword="false"/> if it changes at this moment.</returns>
+    public Task<bool> TryRevokeAsync(Stored<AccessToken> stored, CancellationToken cancel) => IsFirst(stored.Value.Name)
+        ? store.TryReplaceAsync(stored, stored.Value with { ExpiresAt = clock.GetUtcNow() }, cancel) // its file would bring it back with the next start
+        : store.TryDeleteAsync(stored, cancel);
+
     /// <summary>At the start: the first token of each role, unless there is one. A file that was deleted is made anew, with another token.</summary>
     /// <exception cref="InvalidDataException">A file holds no token of its role.</exception>
     public async Task PrepareAsync(CancellationToken cancel)
@@ -85,6 +91,9 @@ internal sealed class AccessTokens(IRecordStore<AccessToken> store, ServiceOptio
         (name, secret) = dot < 0 ? (NameOf(AccessRole.Operator), token) : (token[..dot], token[(dot + 1)..]);
         return Protocol.AgentId.TryParse(name, null, out _);
     }
+
+    /// <summary>True for the names of the first tokens, which are kept in files.</summary>
+    public static bool IsFirst(string name) => Enum.GetValues<AccessRole>().Any(role => NameOf(role) == name);
 
     public static string NameOf(AccessRole role) => role.ToString().ToLowerInvariant();
 

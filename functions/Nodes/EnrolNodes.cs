@@ -20,7 +20,7 @@ internal static partial class EnrolNodes
 
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapPut("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own, RouteRules.NodeBody),
-            new("Admit a registered agent, and pin its attestation key.", ApiJson.Default.EnrolNode, ApiJson.Default.NodeDetails, StatusCodes.Status201Created));
+            new("Admit a registered agent, and pin its attestation key.", ApiJson.Default.EnrolNode, ApiJson.Default.NodeDetails, StatusCodes.Status201Created) { OrStatus = StatusCodes.Status200OK });
 
     /// <summary>What the handler works with.</summary>
     internal sealed record Dependencies(
@@ -65,7 +65,7 @@ internal static partial class EnrolNodes
                 if (Difference(known, next) is { } difference)
                 {
                     return new Refusal(StatusCodes.Status409Conflict, "enrolled_otherwise", $"'{id}' is enrolled already, with {difference}.")
-                    { Hint = "To enrol it anew, retire it first; its history stays." };
+                    { Hint = $"keylime node update {id} gives it other policies; to pin another key, retire it first." };
                 }
 
                 await use.Maker.TellEnrolledAsync(known, CancellationToken.None); // what a crash may have left out
@@ -94,17 +94,33 @@ internal static partial class EnrolNodes
             return Bad("invalid_node", $"{where}intervalSeconds: {asked.IntervalSeconds} is not from {MinInterval} to {MaxInterval}.");
         if (asked.Pcrs is { Count: > 0 } pcrs && !PcrPolicy.TryCreate(pcrs, out _, out var error))
             return Bad("invalid_node", $"{where}pcrs: {error}");
-        return asked.RuntimePolicy is { } name && await policies.FindAsync(name, cancel) is null
-            ? Bad("no_such_policy", $"{where}runtimePolicy: there is no policy '{name}'.", "Put it first: keylime policy put NAME FILE.")
-            : null;
+        if (asked.BootPolicy is { } boot && !PolicyNames.IsValid(boot))
+            return Bad("invalid_node", $"{where}bootPolicy: {PolicyNames.Expected}");
+        return await WantAsync(asked.RuntimePolicy, "runtimePolicy", PolicyKind.Runtime) ?? await WantAsync(asked.BootPolicy, "bootPolicy", PolicyKind.Boot);
+
+        async Task<Refusal?> WantAsync(string? name, string member, PolicyKind kind) =>
+            name is null ? null : await policies.FindAsync(name, cancel) switch
+            {
+                null => Bad("no_such_policy", $"{where}{member}: there is no policy '{name}'.", "Put it first: keylime policy put NAME FILE."),
+                { Value.Kind: var other } when other != kind => Bad("wrong_policy", $"{where}{member}: '{name}' is a {other.ToString().ToLowerInvariant()} policy."),
+                _ => null,
+            };
     }
 
     private static string? Difference(Node known, Node next)
     {
         if (!CryptographicOperations.FixedTimeEquals(known.AttestationKeyName.Span, next.AttestationKeyName.Span))
             return "another attestation key";
+        return PolicyDifference(known, next);
+    }
+
+    /// <summary>What one is judged by and the other is not, in words.</summary>
+    public static string? PolicyDifference(Node known, Node next)
+    {
         if (known.RuntimePolicy != next.RuntimePolicy)
             return known.RuntimePolicy is { } policy ? $"the runtime policy '{policy}'" : "no runtime policy";
+        if (known.BootPolicy != next.BootPolicy)
+            return known.BootPolicy is { } boot ? $"the boot policy '{boot}'" : "no boot policy";
         if (known.IntervalSeconds != next.IntervalSeconds)
             return $"an interval of {known.IntervalSeconds} s";
         return known.Pcrs.Count == next.Pcrs.Count

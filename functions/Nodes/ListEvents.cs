@@ -17,8 +17,14 @@ internal static class ListEvents
     public static void Map(IEndpointRouteBuilder routes)
     {
         var rules = new RouteRules(Caller.Readers, ApiFamily.Own);
-        routes.MapGet("/v1/nodes/{id}/events", HandleNodeAsync).Under(rules, new("What happened to a node; ?type=, ?since=, ?until=, ?after=, ?limit=.", null, ApiJson.Default.EventList));
-        routes.MapGet("/v1/events", HandleAllAsync).Under(rules, new("What happened; ?subject=, ?type=, ?since=, ?until=, ?after=, ?limit=.", null, ApiJson.Default.EventList));
+        routes.MapGet("/v1/nodes/{id}/events", HandleNodeAsync).Under(rules, new("What happened to a node, newest first.", null, ApiJson.Default.EventList)
+        {
+            Query = [QueryParameters.Type, QueryParameters.Since, QueryParameters.Until, .. QueryParameters.Pages],
+        });
+        routes.MapGet("/v1/events", HandleAllAsync).Under(rules, new("What happened to the whole fleet, newest first.", null, ApiJson.Default.EventList)
+        {
+            Query = [QueryParameters.Subject, QueryParameters.Type, QueryParameters.Since, QueryParameters.Until, .. QueryParameters.Pages],
+        });
     }
 
     private static async Task<IResult> HandleNodeAsync(

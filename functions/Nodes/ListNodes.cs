@@ -10,7 +10,7 @@ internal static class ListNodes
 {
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapGet("/v1/nodes", HandleAsync).Under(
-            new(Caller.Readers, ApiFamily.Own), new("A page of nodes; ?state=, ?after=, ?limit=.", null, ApiJson.Default.NodeList));
+            new(Caller.Readers, ApiFamily.Own), new("A page of nodes.", null, ApiJson.Default.NodeList) { Query = [QueryParameters.State, .. QueryParameters.Pages] });
 
     private static async Task<IResult> HandleAsync(
         string? state, string? after, string? limit, INodeStore nodes, TimeProvider clock, CancellationToken cancel)

@@ -10,7 +10,7 @@ internal static class ListVerdicts
 {
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapGet("/v1/nodes/{id}/verdicts", HandleAsync).Under(
-            new(Caller.Readers, ApiFamily.Own), new("The history of a node, newest first; ?after=, ?limit=.", null, ApiJson.Default.VerdictList));
+            new(Caller.Readers, ApiFamily.Own), new("The history of a node, newest first.", null, ApiJson.Default.VerdictList) { Query = QueryParameters.Pages });
 
     private static async Task<IResult> HandleAsync(
         AgentId id, string? after, string? limit, INodeStore nodes, IVerdictStore verdicts, CancellationToken cancel)

@@ -23,6 +23,7 @@ internal sealed class NodeMaker(ServiceOptions options, IEventStore events)
             EndorsementKeyHash = registration.EndorsementKeyHash,
             Identity = registration.Identity,
             RuntimePolicy = asked.RuntimePolicy,
+            BootPolicy = asked.BootPolicy,
             Pcrs = asked.Pcrs ?? NoPcrs,
             IntervalSeconds = asked.IntervalSeconds ?? (int)options.Interval.TotalSeconds,
             NextAttestation = former?.NextAttestation ?? 0,

@@ -16,12 +16,18 @@ internal static class NodeRoutes
         ApproveNode.Map(routes);
         ReactivateNode.Map(routes);
         RetireNode.Map(routes);
+        UpdateNodeRoute.Map(routes);
+        GetEvidence.Map(routes);
         ListVerdicts.Map(routes);
         ListEvents.Map(routes);
         PutPolicy.Map(routes);
         GetPolicy.Map(routes);
         ListPolicies.Map(routes);
         DeletePolicy.Map(routes);
+        ApprovePolicyRoute.Map(routes);
+        ListPolicyVersions.Map(routes);
+        PolicySignerRoutes.Map(routes);
+        PolicyDraftRoutes.Map(routes);
         Tokens.Map(routes);
         TrustRoutes.Map(routes);
         KnownKeyRoutes.Map(routes);

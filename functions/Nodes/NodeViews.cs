@@ -17,6 +17,7 @@ internal static class NodeViews
         // Before the first verdict nobody has looked at anything but the identity.
         Coverage = node.Last?.Coverage ?? Judge.Describe(node.Identity, null),
         RuntimePolicy = node.RuntimePolicy,
+        BootPolicy = node.BootPolicy,
         IntervalSeconds = node.IntervalSeconds,
         EnrolledAt = node.EnrolledAt,
         LastVerdictAt = node.Last?.At,

@@ -32,7 +32,7 @@ internal static class ReactivateNode
             if (next.RetiredAt is not null)
             {
                 // It has to prove itself anew: what was known of it before is history.
-                next = next with { RetiredAt = null, ReactivatedAt = now, Last = null, LateAt = null, SilentAt = null, Checkpoint = null };
+                next = next with { RetiredAt = null, ReactivatedAt = now, Last = null, LateAt = null, SilentAt = null, Checkpoint = null, Boot = null };
                 if (await use.Nodes.TryReplaceAsync(stored, next, cancel) is null)
                     continue;
             }

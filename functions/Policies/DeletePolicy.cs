@@ -1,5 +1,6 @@
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
+using Keylime.Protocol.Api;
 
 namespace Keylime.Functions.Policies;
 
@@ -14,18 +15,25 @@ internal static class DeletePolicy
         new(StatusCodes.Status404NotFound, "no_such_policy", $"There is no policy '{name}'.") { Hint = "keylime policy list (GET /v1/policies) tells which there are." };
 
     private static async Task<IResult> HandleAsync(
-        string name, HttpContext context, IRecordStore<PolicyRecord> policies, INodeStore nodes, IEventStore events, TimeProvider clock, CancellationToken cancel)
+        string name, HttpContext context, IRecordStore<PolicyRecord> policies, INodeStore nodes, IRecordStore<EnrolmentRule> rules, IEventStore events, TimeProvider clock, CancellationToken cancel)
     {
         if (!PolicyNames.IsValid(name))
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_name", PolicyNames.Expected);
         if (await policies.FindAsync(name, cancel) is not { } stored)
             return NotFound(name);
 
-        var users = await nodes.ListAsync(new NodeQuery(clock.GetUtcNow(), RuntimePolicy: name), null, 1, cancel);
+        var query = new NodeQuery(clock.GetUtcNow());
+        var users = await nodes.ListAsync(stored.Value.Kind == PolicyKind.Boot ? query with { BootPolicy = name } : query with { RuntimePolicy = name }, null, 1, cancel);
         if (users.Items is [var user, ..])
         {
             return new Refusal(StatusCodes.Status409Conflict, "policy_in_use", $"The node '{user.Id}' uses the policy '{name}'.")
-            { Hint = "A node keeps its policy for as long as it is enrolled." };
+            { Hint = $"keylime node update {user.Id} gives it another one." };
+        }
+
+        if ((await rules.AllAsync(cancel)).FirstOrDefault(rule => rule.Rule.Node is { } asked && (asked.RuntimePolicy == name || asked.BootPolicy == name)) is { } asking)
+        {
+            return new Refusal(StatusCodes.Status409Conflict, "policy_in_use", $"The enrolment rule '{asking.Name}' admits nodes with the policy '{name}'.")
+            { Hint = "Put the rule again with another policy, or delete it." };
         }
 
         await events.AddAsync(EventRecord.OfPolicy(name, clock.GetUtcNow(), EventTypes.PolicyDeleted, $"{context.CallerName()} deletes the policy; it was {stored.Value.Digest}."), cancel);

@@ -7,20 +7,26 @@ namespace Keylime.Functions.Policies;
 internal static class GetPolicy
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/v1/policies/{name}", HandleAsync).Under(new(Caller.Readers, ApiFamily.Own), new("A policy's text, as it was put."));
+        routes.MapGet("/v1/policies/{name}", HandleAsync).Under(
+            new(Caller.Readers, ApiFamily.Own), new("A policy's text, as it was put: the one in force, or ?digest=.") { RawAnswer = MediaTypes.Json, Query = [QueryParameters.Digest] });
 
     private static async Task<IResult> HandleAsync(
-        string name, HttpContext context, IRecordStore<PolicyRecord> policies, IBlobStore blobs, CancellationToken cancel)
+        string name, string? digest, HttpContext context, IRecordStore<PolicyRecord> policies, IBlobStore blobs, CancellationToken cancel)
     {
         if (!PolicyNames.IsValid(name))
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_name", PolicyNames.Expected);
         if (await policies.FindAsync(name, cancel) is not { Value: var policy })
             return DeletePolicy.NotFound(name);
-        if (await blobs.FindAsync(policy.Digest, cancel) is not { } text)
+
+        // One of this name's own texts: blobs that are something else are not read out here.
+        var asked = digest ?? policy.Digest ?? policy.Proposed?.Digest;
+        if (asked is null || asked != policy.Digest && asked != policy.Proposed?.Digest && policy.Versions.All(v => v.Digest != asked))
+            return new Refusal(StatusCodes.Status404NotFound, "no_such_version", $"The policy '{name}' has no text of that digest.") { Hint = $"keylime policy versions {name} tells which there are." };
+        if (await blobs.FindAsync(asked, cancel) is not { } text)
             return new Refusal(StatusCodes.Status500InternalServerError, "policy_damaged", $"The text of the policy '{name}' is not there, or is not what its digest says.")
             { Hint = "Put the policy again." };
 
-        context.Response.Headers.ETag = $"\"{policy.Digest}\"";
+        context.Response.Headers.ETag = $"\"{asked}\"";
         context.Response.Headers.CacheControl = "no-cache";
         return TypedResults.Bytes(text, MediaTypes.Json);
     }

@@ -9,17 +9,21 @@ namespace Keylime.Functions.Policies;
 internal static class ListPolicies
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/v1/policies", HandleAsync).Under(new(Caller.Readers, ApiFamily.Own), new("A page of policies, by name; ?after=, ?limit=.", null, ApiJson.Default.PolicyList));
+        routes.MapGet("/v1/policies", HandleAsync).Under(new(Caller.Readers, ApiFamily.Own), new("A page of policies, by name.", null, ApiJson.Default.PolicyList) { Query = QueryParameters.Pages });
 
     public static PolicySummary Summary(PolicyRecord policy) => new()
     {
         Name = policy.Name,
+        Kind = policy.Kind,
         Digest = policy.Digest,
         Size = policy.Size,
         Paths = policy.Paths,
         Excludes = policy.Excludes,
         Warnings = policy.Warnings,
         UpdatedAt = policy.UpdatedAt,
+        Signers = policy.Versions is [var newest, ..] ? newest.Signers : [],
+        ProposedDigest = policy.Proposed?.Digest,
+        ProposedBy = policy.Proposed?.PutBy,
     };
 
     private static async Task<IResult> HandleAsync(string? after, string? limit, IRecordStore<PolicyRecord> policies, CancellationToken cancel)

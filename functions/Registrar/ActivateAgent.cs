@@ -26,7 +26,7 @@ internal static partial class ActivateAgent
 
     private static async Task<IResult> HandleAsync(AgentId id, HttpContext context, Dependencies use, CancellationToken cancel)
     {
-        if (use.Limits.CheckAddress(context) is { } limited)
+        if (use.Limits.CheckRegistration(context, id) is { } limited)
             return limited;
         if (!(await RequestBody.ReadJsonAsync(context, UpstreamJson.Default.ActivateRequest, cancel)).TryGet(out var request, out var unread))
             return unread;

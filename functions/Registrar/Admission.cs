@@ -17,10 +17,11 @@ internal sealed class Admission(EnrolmentRules rules, INodeStore nodes, NodeMake
         for (var tries = 0; tries < MaxTries; tries++)
         {
             var stored = await nodes.FindAsync(registration.Id, cancel);
+            if (stored is { Value.RetiredAt: not null })
+                return; // an operator took it out, admitted or not: no rule brings it back
             if (stored is { Value: { Waiting: null } known })
             {
-                if (known.RetiredAt is null)
-                    await maker.TellEnrolledAsync(known, cancel); // the same event as at first, so it is there once
+                await maker.TellEnrolledAsync(known, cancel); // the same event as at first, so it is there once
                 return;
             }
 

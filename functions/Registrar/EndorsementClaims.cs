@@ -3,14 +3,17 @@ using Keylime.Protocol;
 
 namespace Keylime.Functions.Registrar;
 
-/// <summary>Whose an endorsement key is. Of two ids with one TPM, one gets it; whoever has no active registration any more has lost it.</summary>
-internal sealed class EndorsementClaims(IRecordStore<EndorsementOwner> owners, IRecordStore<Registration> registrations, TimeProvider clock)
+/// <summary>
+/// Whose an endorsement key is. Of two ids with one TPM, one gets it; whoever has neither an active registration of it any more nor a node that was
+/// admitted with it has lost it.
+/// </summary>
+internal sealed class EndorsementClaims(IRecordStore<EndorsementOwner> owners, IRecordStore<Registration> registrations, INodeStore nodes, TimeProvider clock)
 {
     private const int MaxTries = 5;
 
     /// <returns>Another id that holds the key; <see langword="null"/> where none does.</returns>
     public async Task<AgentId?> FindRivalAsync(Registration registration, CancellationToken cancel) =>
-        await owners.FindAsync(KeyOf(registration), cancel) is { Value.Agent: var owner } && owner != registration.Id && await IsActiveAsync(owner, cancel) ? owner : null;
+        await owners.FindAsync(KeyOf(registration), cancel) is { Value.Agent: var owner } && owner != registration.Id && await HoldsAsync(owner, registration.EndorsementKeyHash, cancel) ? owner : null;
 
     /// <summary>Takes the key for this registration.</summary>
     /// <returns>Who holds it instead; <see langword="null"/> where it is this one's now.</returns>
@@ -28,7 +31,7 @@ internal sealed class EndorsementClaims(IRecordStore<EndorsementOwner> owners, I
 
             if (owner.Value.Agent == registration.Id)
                 return null;
-            if (await IsActiveAsync(owner.Value.Agent, cancel))
+            if (await HoldsAsync(owner.Value.Agent, registration.EndorsementKeyHash, cancel))
                 return owner.Value.Agent;
             if (await owners.TryReplaceAsync(owner, claim, cancel))
                 return null;
@@ -37,15 +40,17 @@ internal sealed class EndorsementClaims(IRecordStore<EndorsementOwner> owners, I
         throw new StorageUnavailableException($"The owner of an endorsement key changed {MaxTries} times while it was to be written.");
     }
 
-    /// <summary>Gives the key back. Not to do it loses nothing: a claim without an active registration is none.</summary>
+    /// <summary>Gives the key back, unless a node lives by it. Not to do it loses nothing: a claim that nobody holds is none.</summary>
     public async Task ReleaseAsync(Registration registration, CancellationToken cancel)
     {
-        if (await owners.FindAsync(KeyOf(registration), cancel) is { } owner && owner.Value.Agent == registration.Id)
+        if (!await HoldsAsync(registration.Id, registration.EndorsementKeyHash, cancel) && await owners.FindAsync(KeyOf(registration), cancel) is { } owner && owner.Value.Agent == registration.Id)
             await owners.TryDeleteAsync(owner, cancel);
     }
 
-    private async Task<bool> IsActiveAsync(AgentId agent, CancellationToken cancel) =>
-        await registrations.FindAsync(agent.ToString(), cancel) is { Value.Active: true };
+    // The registration may be forgotten, and the id another TPM's by now.
+    private async Task<bool> HoldsAsync(AgentId agent, ReadOnlyMemory<byte> key, CancellationToken cancel) =>
+        await registrations.FindAsync(agent.ToString(), cancel) is { Value: { Active: true, EndorsementKeyHash: var registered } } && registered.Span.SequenceEqual(key.Span)
+        || await nodes.FindAsync(agent, cancel) is { Value: { RetiredAt: null, Waiting: null, EndorsementKeyHash: var pinned } } && pinned.Span.SequenceEqual(key.Span);
 
     private static string KeyOf(Registration registration) => Convert.ToHexStringLower(registration.EndorsementKeyHash.Span);
 }

@@ -68,8 +68,10 @@ internal sealed class EnrolmentRules(
             return $"its certificate's issuer is '{issuer}', without '{part}'.";
         if (wanted.Manufacturer is { } manufacturer && !string.Equals(registration.Manufacturer, manufacturer, StringComparison.OrdinalIgnoreCase))
             return $"its TPM's manufacturer is '{registration.Manufacturer}', not '{manufacturer}'.";
-        return wanted.Model is { } model && registration.Model?.StartsWith(model, StringComparison.Ordinal) != true
-            ? $"its TPM's model is '{registration.Model}', not '{model}'."
+        if (wanted.Model is { } model && registration.Model?.StartsWith(model, StringComparison.Ordinal) != true)
+            return $"its TPM's model is '{registration.Model}', not '{model}'.";
+        return wanted.Version is { } version && !string.Equals(registration.Version, version, StringComparison.OrdinalIgnoreCase)
+            ? $"its TPM's version is '{registration.Version}', not '{version}'."
             : null;
     }
 
@@ -86,6 +88,7 @@ internal sealed class EnrolmentRules(
             Issuer = registration.Issuer,
             Manufacturer = registration.Manufacturer,
             Model = registration.Model,
+            Version = registration.Version,
         };
         var body = JsonSerializer.SerializeToUtf8Bytes(question, ApiJson.Default.EnrolmentQuestion);
         var id = $"enrol_{Guid.NewGuid():N}";

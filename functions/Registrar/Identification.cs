@@ -80,13 +80,13 @@ internal sealed class Identification(
     private async Task<EndorsementResult> CheckCertificateAsync(PublicArea ek, string? ekcert, IReadOnlyList<X509Certificate2> trusted, CancellationToken cancel)
     {
         var at = clock.GetUtcNow();
-        var completed = trusted;
+        var (completed, start) = (trusted, clock.GetTimestamp());
         for (var fetches = 0; ; fetches++)
         {
             var result = EndorsementKeys.Check(ek, ekcert, completed, at);
             if (result is not EndorsementResult.Unchained { IssuerUrls: { Count: > 0 } urls } || fetches == MaxFetches)
                 return result;
-            var fetched = await fetch.FetchAsync(urls, cancel);
+            var fetched = await fetch.FetchAsync(urls, start, cancel);
 
             // A root that came over the network is a stranger's: only what needs somebody else's signature is taken.
             var fresh = fetched.Where(f => !f.SubjectName.RawData.AsSpan().SequenceEqual(f.IssuerName.RawData) && !completed.Any(c => c.RawDataMemory.Span.SequenceEqual(f.RawDataMemory.Span))).ToArray();

@@ -42,14 +42,16 @@ internal static partial class RegisterAgent
 
     private static async Task<IResult> HandleAsync(AgentId? named, HttpContext context, Dependencies use, CancellationToken cancel)
     {
-        if (use.Limits.CheckAddress(context) is { } limited)
-            return limited;
+        if (use.Limits.CheckFlood(context) is { } flooded)
+            return flooded;
         if (!(await RequestBody.ReadJsonAsync(context, UpstreamJson.Default.RegisterRequest, cancel)).TryGet(out var request, out var unread))
-            return unread.Status == StatusCodes.Status400BadRequest ? unread with { Detail = Invalid } : unread;
+            return use.Limits.CheckAddress(context) ?? (unread.Status == StatusCodes.Status400BadRequest ? unread with { Detail = Invalid } : unread);
 
         var id = named ?? default;
         if (named is null && !AgentId.TryParse(request.AgentId, null, out id))
-            return Refuse(use.Log, "-", "agent_id is missing or no agent id");
+            return use.Limits.CheckAddress(context) ?? Refuse(use.Log, "-", "agent_id is missing or no agent id");
+        if (use.Limits.CheckRegistration(context, id) is { } limited)
+            return limited;
         if (!TryRead(request, out var ek, out var ak, out var why))
             return Refuse(use.Log, id.ToString(), why);
 
@@ -109,7 +111,7 @@ internal static partial class RegisterAgent
     {
         await events.AddAsync(EventRecord.OncePerMinute(id, now, EventTypes.DuplicateEndorsementKey, $"Its endorsement key is that of '{owner}': one TPM is one node."), cancel);
         await events.AddAsync(EventRecord.OncePerMinute(owner, now, EventTypes.DuplicateEndorsementKey, $"Its endorsement key was offered under another id, '{id}', and refused."), cancel);
-        return new Refusal(StatusCodes.Status403Forbidden, "duplicate_endorsement_key", "The endorsement key of this TPM is registered under another id: one TPM is one node.");
+        return new Refusal(StatusCodes.Status403Forbidden, "duplicate_endorsement_key", "The endorsement key of this TPM is that of another id: one TPM is one node.");
     }
 
     // keylime-wire 1.4: both keys are what they are taken for.
@@ -156,6 +158,7 @@ internal static partial class RegisterAgent
         Issuer = known.Issuer,
         Manufacturer = known.Maker?.Manufacturer,
         Model = known.Maker?.Model,
+        Version = known.Maker?.Version,
         AttestationKey = ak.EncodeSized(),
         Active = false,
         ExpectedTagHash = default,

@@ -30,8 +30,8 @@ internal sealed record EventRecord([property: JsonPropertyName("node")] string S
         Of(node.ToString(), at, type, detail, cause.ToString(CultureInfo.InvariantCulture));
 
     /// <summary>An event that strangers can cause: at most one a minute of its type, so that they cannot fill the table.</summary>
-    public static EventRecord OncePerMinute(string subject, DateTimeOffset at, string type, string detail) =>
-        Of(subject, new DateTimeOffset(at.UtcTicks - at.UtcTicks % TimeSpan.TicksPerMinute, TimeSpan.Zero), type, detail);
+    public static EventRecord OncePerMinute(string subject, DateTimeOffset at, string type, string detail, string cause = "0") =>
+        Of(subject, new DateTimeOffset(at.UtcTicks - at.UtcTicks % TimeSpan.TicksPerMinute, TimeSpan.Zero), type, detail, cause);
 
     public static EventRecord OncePerMinute(AgentId node, DateTimeOffset at, string type, string detail) => OncePerMinute(node.ToString(), at, type, detail);
 

@@ -28,7 +28,10 @@ internal static class EventTypes
     public const string TokenCreated = "token.created";
     public const string TokenRevoked = "token.revoked";
     public const string PolicyChanged = "policy.changed";
+    public const string PolicyProposed = "policy.proposed";
     public const string PolicyDeleted = "policy.deleted";
+    public const string SignerChanged = "policy.signer_changed";
+    public const string NodeChanged = "node.changed";
     public const string RuleChanged = "rule.changed";
     public const string TrustChanged = "trust.changed";
     public const string RowUnreadable = "storage.row_unreadable";
@@ -38,6 +41,6 @@ internal static class EventTypes
     [
         Registered, IdentityConflict, IdentityRefused, DuplicateEndorsementKey, ActivationFailed, RegistrationDeleted, KeyChangeProposed,
         KeyChangeApproved, NodePending, NodeEnrolled, NodeRetired, NodeReactivated, NodeFailed, NodeRecovered, NodeTrusted, NodeRebooted, NodeLate, NodeSilent,
-        NodeReturned, AgentError, ProofRefused, TokenRefused, TokenCreated, TokenRevoked, PolicyChanged, PolicyDeleted, RuleChanged, TrustChanged, RowUnreadable,
+        NodeReturned, AgentError, ProofRefused, TokenRefused, TokenCreated, TokenRevoked, PolicyChanged, PolicyProposed, PolicyDeleted, SignerChanged, NodeChanged, RuleChanged, TrustChanged, RowUnreadable,
     ];
 }

@@ -21,4 +21,4 @@ internal interface INodeStore
 
 /// <summary>Which nodes are wanted. A member left out does not matter.</summary>
 /// <param name="Now">The moment that <paramref name="State"/> is asked for.</param>
-internal sealed record NodeQuery(DateTimeOffset Now, NodeState? State = null, string? RuntimePolicy = null, bool? HasOpen = null);
+internal sealed record NodeQuery(DateTimeOffset Now, NodeState? State = null, string? RuntimePolicy = null, string? BootPolicy = null, bool? HasOpen = null);

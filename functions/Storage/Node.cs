@@ -10,7 +10,7 @@ namespace Keylime.Functions.Storage;
 internal sealed record Node
 {
     /// <summary>The version that rows are written in. Rows of every earlier version are read for ever.</summary>
-    public const int CurrentSchema = 2;
+    public const int CurrentSchema = 3;
 
     public int Schema { get; init; } = CurrentSchema;
 
@@ -32,6 +32,9 @@ internal sealed record Node
     /// <summary>The runtime policy's name; what it points to is looked up, and pinned, for each attestation.</summary>
     public string? RuntimePolicy { get; init; }
 
+    /// <summary>The boot policy's name, looked up and pinned as the runtime policy's is.</summary>
+    public string? BootPolicy { get; init; }
+
     /// <summary>PCR index to allowed values.</summary>
     public required IReadOnlyDictionary<string, IReadOnlyList<string>> Pcrs { get; init; }
 
@@ -47,6 +50,11 @@ internal sealed record Node
 
     /// <summary>When it was last brought back from retirement.</summary>
     public DateTimeOffset? ReactivatedAt { get; init; }
+
+    /// <summary>When an operator last gave it other policies, and who did.</summary>
+    public DateTimeOffset? ChangedAt { get; init; }
+
+    public string? ChangedBy { get; init; }
 
     public NodeSession? Session { get; init; }
 
@@ -64,6 +72,9 @@ internal sealed record Node
 
     /// <summary>Where the next measurement list may start.</summary>
     public NodeCheckpoint? Checkpoint { get; init; }
+
+    /// <summary>The boot whose event log passed: while it lasts the log need not come again.</summary>
+    public NodeBoot? Boot { get; init; }
 
     /// <summary>The last clock that a quote vouched for.</summary>
     public TpmClock? Clock { get; init; }
@@ -99,6 +110,15 @@ internal sealed record OpenAttestation
     /// <summary><see langword="null"/> where no measurement list was asked.</summary>
     public OpenImaLog? Ima { get; init; }
 
+    /// <summary>Whether the boot log was asked for.</summary>
+    public bool BootLog { get; init; }
+
+    /// <summary>SHA-256 of the boot policy's text; null where there is none, though the node may want one.</summary>
+    public string? BootPolicyDigest { get; init; }
+
+    /// <summary>The boot that need not be proven again, where no boot log was asked for.</summary>
+    public NodeBoot? Boot { get; init; }
+
     /// <summary>SHA-256 of the runtime policy's text; null where there is none, though the node may want one.</summary>
     public string? RuntimePolicyDigest { get; init; }
 
@@ -119,7 +139,18 @@ internal sealed record OpenImaLog(NodeCheckpoint? Start, bool Raw);
 /// <param name="BootTime">The agent's word at that attestation: a hint whether the list is still the same.</param>
 /// <param name="PolicyDigest">The policy that judged them. Under another one they are judged again.</param>
 internal sealed record NodeCheckpoint(
-    long Entries, TpmAlgorithm Bank, ReadOnlyMemory<byte> Aggregate, uint ResetCount, DateTimeOffset BootTime, string? PolicyDigest);
+    long Entries, TpmAlgorithm Bank, ReadOnlyMemory<byte> Aggregate, uint ResetCount, DateTimeOffset BootTime, string? PolicyDigest)
+{
+    /// <summary>SHA-256 of what the lines left behind for the next ones to be judged by (learned keys, mapped devices), a blob; null where they left nothing.</summary>
+    public string? StateDigest { get; init; }
+}
+
+/// <summary>A boot whose event log passed.</summary>
+/// <param name="Values">SHA-256 over the values of the PCRs that the policy judges: as long as they stay, so does what was judged.</param>
+/// <param name="BootTime">The agent's word at that attestation: a hint whether it is still the same boot.</param>
+/// <param name="PolicyDigest">The policy that judged it. Under another one it is judged again.</param>
+internal sealed record NodeBoot(
+    TpmAlgorithm Bank, ReadOnlyMemory<byte> Values, uint ResetCount, DateTimeOffset BootTime, string PolicyDigest);
 
 /// <summary>The last verdict, as far as lists show it; the whole is in the history.</summary>
 /// <param name="Reason">One sentence.</param>

@@ -22,6 +22,9 @@ internal static class RecordKinds
     public static readonly RecordKind<PolicyRecord> Policies =
         new("policies", p => p.Name, StorageJson.Default.PolicyRecord, p => p.Schema, PolicyRecord.CurrentSchema, Spread: false);
 
+    public static readonly RecordKind<PolicySignerRecord> PolicySigners =
+        new("signers", s => s.Name, StorageJson.Default.PolicySignerRecord, s => s.Schema, PolicySignerRecord.CurrentSchema, Spread: false);
+
     public static readonly RecordKind<EndorsementOwner> EndorsementOwners =
         new("owners", o => o.EndorsementKeyHash, StorageJson.Default.EndorsementOwner, o => o.Schema, EndorsementOwner.CurrentSchema, Spread: true);
 

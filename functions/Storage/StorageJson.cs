@@ -18,6 +18,7 @@ namespace Keylime.Functions.Storage;
 [JsonSerializable(typeof(VerdictRecord))]
 [JsonSerializable(typeof(EventRecord))]
 [JsonSerializable(typeof(PolicyRecord))]
+[JsonSerializable(typeof(PolicySignerRecord))]
 [JsonSerializable(typeof(EndorsementOwner))]
 [JsonSerializable(typeof(KnownEndorsementKey))]
 [JsonSerializable(typeof(TrustedCertificate))]

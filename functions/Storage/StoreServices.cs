@@ -67,6 +67,7 @@ internal static class StoreServices
     [
         RecordKinds.Registrations.Name, RecordKinds.Policies.Name, RecordKinds.EndorsementOwners.Name, RecordKinds.KnownEndorsementKeys.Name,
         RecordKinds.TrustedCertificates.Name, RecordKinds.EnrolmentRules.Name, RecordKinds.AccessTokens.Name,
+        RecordKinds.PolicySigners.Name,
     ];
 
     private static void AddRecords(IServiceCollection services, IRecordStores make)
@@ -78,6 +79,7 @@ internal static class StoreServices
         Add(RecordKinds.TrustedCertificates);
         Add(RecordKinds.EnrolmentRules);
         Add(RecordKinds.AccessTokens);
+        Add(RecordKinds.PolicySigners);
 
         void Add<T>(RecordKind<T> kind)
             where T : class => services.AddSingleton(provider => make.Create(provider, kind));

@@ -91,6 +91,14 @@ internal static class Attestations
             },
         };
 
+        if (open.BootLog)
+        {
+            yield return new EvidenceItem(EvidenceItem.Log, EvidenceItem.UefiLog)
+            {
+                ChosenParameters = new ChosenParameters { Format = ChosenParameters.OctetStream },
+            };
+        }
+
         if (open.Ima is { } ima)
         {
             yield return new EvidenceItem(EvidenceItem.Log, EvidenceItem.ImaLog)

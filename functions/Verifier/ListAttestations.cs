@@ -12,7 +12,10 @@ internal static class ListAttestations
 
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapGet("/agents/{id}/attestations", HandleAsync).Under(
-            new(Caller.Agent | Caller.Readers, ApiFamily.Attestations), new("The attestations of an agent, newest first.", null, UpstreamJson.Default.ListDocumentAttestationAttributes));
+            new(Caller.Agent | Caller.Readers, ApiFamily.Attestations), new("The attestations of an agent, newest first.", null, UpstreamJson.Default.ListDocumentAttestationAttributes)
+            {
+                Query = [QueryParameters.After],
+            });
 
     private static async Task<IResult> HandleAsync(
         AgentId id, string? after, HttpContext context, INodeStore nodes, IVerdictStore verdicts, CancellationToken cancel)

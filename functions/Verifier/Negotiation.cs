@@ -24,12 +24,19 @@ internal sealed class Negotiation
     /// <summary><see langword="null"/> where no measurement list is needed.</summary>
     public OpenImaLog? Ima { get; private set; }
 
+    /// <summary>Whether the boot log is needed.</summary>
+    public bool BootLog { get; private set; }
+
+    /// <summary>The boot that need not be proven again; <see langword="null"/> where the log is needed, or no boot policy judges.</summary>
+    public NodeBoot? Boot { get; private set; }
+
     /// <summary>Everything that stands against it; empty where it can go on.</summary>
     public IReadOnlyList<ErrorObject> Errors => _errors;
 
+    /// <param name="start">The lines of the measurement list that need not be judged again.</param>
     /// <param name="pcrs">The PCRs that the node's policies need.</param>
-    /// <param name="policyDigest">The runtime policy that will judge: lines that another one judged are wanted again.</param>
-    public static Negotiation Of(Node node, PublicArea key, PcrSet pcrs, string? policyDigest, AttestationAttributes offered)
+    /// <param name="judges">The policies that will judge: what others judged is wanted again.</param>
+    public static Negotiation Of(Node node, NodeCheckpoint? start, PublicArea key, PcrSet pcrs, PinnedPolicies judges, AttestationAttributes offered)
     {
         var negotiation = new Negotiation();
         if (offered.EvidenceSupported is not { Count: > 0 and <= MaxItems } items)
@@ -45,7 +52,9 @@ internal sealed class Negotiation
 
         negotiation.ChooseQuote(key, pcrs, items);
         if (node.RuntimePolicy is not null)
-            negotiation.ChooseImaLog(node.Checkpoint, policyDigest, items);
+            negotiation.ChooseImaLog(start, judges.Runtime, items);
+        if (node.BootPolicy is not null)
+            negotiation.ChooseBootLog(node.Boot, judges.Boot, items);
         return negotiation;
     }
 
@@ -91,12 +100,28 @@ internal sealed class Negotiation
         if (count < 0 || count is null && partial)
             Object($"/{at}/capabilities/entry_count", "must be a number from 0, where partial access is supported");
 
-        // boot_time is a hint, and jumps a little with the machine's clock; the quote's resetCount decides in the end.
-        var same = checkpoint is not null && partial && count >= checkpoint.Entries
-            && (checkpoint.BootTime - BootTime).Duration() <= TimeSpan.FromSeconds(2)
+        var same = checkpoint is not null && partial && count >= checkpoint.Entries && SameBoot(checkpoint.BootTime)
             && checkpoint.Bank == Bank && checkpoint.PolicyDigest == policyDigest;
         Ima = new OpenImaLog(same ? checkpoint : null, raw);
     }
+
+    private void ChooseBootLog(NodeBoot? proven, string? policyDigest, IReadOnlyList<EvidenceItem> items)
+    {
+        if (proven is not null && SameBoot(proven.BootTime) && proven.Bank == Bank && proven.PolicyDigest == policyDigest)
+        {
+            Boot = proven;
+            return;
+        }
+
+        if (Find(items, EvidenceItem.Log, EvidenceItem.UefiLog) is not var (item, at))
+            Object("", "must contain a log item of type 'uefi_log' per agent policy");
+        else if (item.Capabilities?.Formats?.Contains(ChosenParameters.OctetStream) != true)
+            Object($"/{at}/capabilities/formats", "must contain 'application/octet-stream'");
+        BootLog = true;
+    }
+
+    // boot_time is a hint, and jumps a little with the machine's clock; the quote's resetCount decides in the end.
+    private bool SameBoot(DateTimeOffset bootTime) => (bootTime - BootTime).Duration() <= TimeSpan.FromSeconds(2);
 
     private static (EvidenceItem Item, int At)? Find(IReadOnlyList<EvidenceItem> items, string evidenceClass, string type)
     {

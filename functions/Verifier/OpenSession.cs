@@ -18,17 +18,15 @@ internal static class OpenSession
     private static async Task<IResult> HandleAsync(
         HttpContext context, SessionIds sessions, IChallengeSource challenges, RateLimits limits, TimeProvider clock, CancellationToken cancel)
     {
-        if (limits.CheckAddress(context) is { } limited)
+        if (limits.CheckFlood(context) is { } limited)
             return limited;
         if (!(await RequestBody.ReadJsonAsync(context, UpstreamJson.Default.DocumentSessionAttributes, cancel)).TryGet(out var request, out var unread))
-            return unread;
+            return limits.CheckAddress(context) ?? unread;
 
         var asked = request.Data.Attributes;
-        if (asked.AgentId is null)
-            return Bad("agent_id is required");
         if (!AgentId.TryParse(asked.AgentId, null, out var agent))
-            return Bad("agent_id is no agent id: 1 to 80 of A-Z a-z 0-9 _ . - are expected");
-        if (limits.CheckAgent(context, agent) is { } tooMany)
+            return limits.CheckAddress(context) ?? Bad(asked.AgentId is null ? "agent_id is required" : "agent_id is no agent id: 1 to 80 of A-Z a-z 0-9 _ . - are expected");
+        if (limits.CheckSession(context, agent) is { } tooMany)
             return tooMany;
         if (asked.AuthenticationSupported?.Any(IsPossession) != true)
             return Bad("authentication_supported must include tpm_pop authentication type");

@@ -24,14 +24,14 @@ internal static partial class ProveSession
         string session, HttpContext context, SessionIds sessions, IChallengeSource challenges, INodeStore nodes, IEventStore events, RateLimits limits,
         TimeProvider clock, ILogger<NodeSession> log, CancellationToken cancel)
     {
-        if (limits.CheckAddress(context) is { } limited)
+        if (limits.CheckFlood(context) is { } limited)
             return limited;
         if (!(await RequestBody.ReadJsonAsync(context, UpstreamJson.Default.DocumentSessionAttributes, cancel)).TryGet(out var request, out var unread))
-            return unread;
+            return limits.CheckAddress(context) ?? unread;
 
         var given = request.Data.Attributes;
         if (!AgentId.TryParse(given.AgentId, null, out var agent))
-            return Bad("agent_id is required");
+            return limits.CheckAddress(context) ?? Bad("agent_id is required");
         if (limits.CheckProof(context, agent) is { } tooMany)
             return tooMany;
         if (!sessions.TryRead(session, agent, out var id))

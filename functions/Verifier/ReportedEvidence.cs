@@ -21,13 +21,12 @@ internal static class ReportedEvidence
         OpenAttestation open, AttestationAttributes attributes, [NotNullWhen(true)] out Evidence? evidence, [NotNullWhen(false)] out Refusal? refusal)
     {
         evidence = null;
-        var wanted = open.Ima is null ? 1 : 2;
+        string[] wanted = [EvidenceItem.TpmQuote, .. open.BootLog ? (string[])[EvidenceItem.UefiLog] : [], .. open.Ima is not null ? (string[])[EvidenceItem.ImaLog] : []];
         refusal = attributes.EvidenceCollected switch
         {
             null => new Refusal(StatusCodes.Status400BadRequest, "invalid_request", "evidence_collected is required"),
-            var items when items.Count != wanted => Invalid("", $"must contain a number of elements equal to that which were requested: {wanted}"),
-            [{ EvidenceType: EvidenceItem.TpmQuote }] when open.Ima is null => null,
-            [{ EvidenceType: EvidenceItem.TpmQuote }, { EvidenceType: EvidenceItem.ImaLog }] when open.Ima is not null => null,
+            var items when items.Count != wanted.Length => Invalid("", $"must contain a number of elements equal to that which were requested: {wanted.Length}"),
+            var items when items.Zip(wanted).All(static pair => Is(pair.First, pair.Second)) => null,
             _ => Invalid("", "must appear in the same order as the evidence requested"),
         };
         if (refusal is not null)
@@ -39,38 +38,47 @@ internal static class ReportedEvidence
             return false;
         }
 
-        ReadOnlyMemory<byte>? lines = null;
-        if (open.Ima is { } ima && !TryReadLines(ima.Raw, attributes.EvidenceCollected[1].Data?.Entries ?? default, out lines, out refusal))
+        ReadOnlyMemory<byte>? bootLog = null;
+        if (open.BootLog && !TryReadEntries(attributes.EvidenceCollected[1], "/1", raw: true, out bootLog, out refusal))
             return false;
 
-        evidence = new Evidence(new QuoteEvidence(message, signature, pcrs), lines);
-        return true;
-    }
-
-    private static bool TryReadLines(bool raw, ReadOnlyMemory<byte> entries, [NotNullWhen(true)] out ReadOnlyMemory<byte>? lines, [NotNullWhen(false)] out Refusal? refusal)
-    {
-        (lines, refusal) = (null, null);
-        if (raw)
+        ReadOnlyMemory<byte>? lines = null;
+        if (open.Ima is { } ima)
         {
-            var bytes = new byte[Base64.GetMaxDecodedFromUtf8Length(entries.Length)];
-            if (Base64.DecodeFromUtf8(entries.Span, bytes, out _, out var written) != OperationStatus.Done)
+            var where = $"/{wanted.Length - 1}";
+            if (!TryReadEntries(attributes.EvidenceCollected[^1], where, ima.Raw, out lines, out refusal))
+                return false;
+            if (lines.Value.Span.Count((byte)'\n') > MaxLines)
             {
-                refusal = Invalid("/1/data/entries", "must be base64, as its format is application/octet-stream");
+                refusal = Invalid(where + "/data/entries", string.Create(CultureInfo.InvariantCulture, $"must have {MaxLines} lines at most"));
                 return false;
             }
-
-            entries = bytes.AsMemory(0, written);
         }
 
-        if (entries.Span.Count((byte)'\n') > MaxLines)
-        {
-            refusal = Invalid("/1/data/entries", string.Create(CultureInfo.InvariantCulture, $"must have {MaxLines} lines at most"));
-            return false;
-        }
-
-        lines = entries;
+        evidence = new Evidence(new QuoteEvidence(message, signature, pcrs), lines) { BootLog = bootLog };
         return true;
     }
+
+    private static bool TryReadEntries(
+        EvidenceItem item, string where, bool raw, [NotNullWhen(true)] out ReadOnlyMemory<byte>? entries, [NotNullWhen(false)] out Refusal? refusal)
+    {
+        (entries, refusal) = (item.Data?.Entries ?? default, null);
+        if (!raw)
+            return true;
+
+        var bytes = new byte[Base64.GetMaxDecodedFromUtf8Length(entries.Value.Length)];
+        if (Base64.DecodeFromUtf8(entries.Value.Span, bytes, out _, out var written) == OperationStatus.Done)
+        {
+            entries = bytes.AsMemory(0, written);
+            return true;
+        }
+
+        refusal = Invalid(where + "/data/entries", "must be base64, as its format is application/octet-stream");
+        return false;
+    }
+
+    private static bool Is(EvidenceItem? item, string type) =>
+        item?.EvidenceType == type && item.EvidenceClass == (type == EvidenceItem.TpmQuote ? EvidenceItem.Certification : EvidenceItem.Log);
 
     private static Refusal Invalid(string where, string what) =>
         new(StatusCodes.Status422UnprocessableEntity, "invalid_resource_data", what) { Pointer = Collected + where };

@@ -1,5 +1,6 @@
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Keys;
+using Keylime.Functions.Policies;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
 using Keylime.Protocol.Upstream;
@@ -25,7 +26,7 @@ internal static partial class RequestAttestation
 
     // The order is upstream's (keylime-wire 2B.3).
     private static async Task<IResult> HandleAsync(
-        AgentId id, HttpContext context, INodeStore nodes, IRecordStore<PolicyRecord> policies, Settlement settlement, IChallengeSource challenges,
+        AgentId id, HttpContext context, INodeStore nodes, IRecordStore<PolicyRecord> policies, CompiledPolicies compiled, Settlement settlement, IChallengeSource challenges,
         TimeProvider clock, ILogger<OpenAttestation> log, CancellationToken cancel)
     {
         var stored = context.Features.GetRequiredFeature<Stored<Node>>();
@@ -47,14 +48,15 @@ internal static partial class RequestAttestation
                     return new Refusal(StatusCodes.Status422UnprocessableEntity, "invalid_resource_data", "must be 'attestation'") { Pointer = "/data/type" };
             }
 
-            var policy = stored.Value.RuntimePolicy is { } name ? await policies.FindAsync(name, cancel) : null;
+            var judges = await PinnedPolicies.OfAsync(stored.Value, policies, cancel);
+            var boot = judges.Boot is { } digest ? await compiled.FindBootAsync(digest, cancel) : null;
             var key = PublicArea.Parse(stored.Value.AttestationKey.Span);
-            var pcrs = Asking.Pcrs(stored.Value);
-            var negotiation = Negotiation.Of(stored.Value, key, pcrs, policy?.Value.Digest, request.Data.Attributes);
+            var pcrs = Asking.Pcrs(stored.Value, boot);
+            var negotiation = Negotiation.Of(stored.Value, await StartAsync(stored.Value, judges, now, compiled, cancel), key, pcrs, judges, request.Data.Attributes);
             if (negotiation.Errors.Count > 0)
                 return new Refusal(StatusCodes.Status422UnprocessableEntity, "invalid_resource_data", "") { Errors = negotiation.Errors };
 
-            var next = Open(stored.Value, key, pcrs, policy?.Value.Digest, negotiation, challenges.NewNonce(), now);
+            var next = Open(stored.Value, key, pcrs, judges, negotiation, challenges.NewNonce(), now);
             if (await nodes.TryReplaceAsync(stored, next, cancel) is not null)
             {
                 LogOpened(log, id, next.Open!.Number);
@@ -67,6 +69,13 @@ internal static partial class RequestAttestation
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Another request changes this agent at this moment; try again.");
     }
+
+    // Lines that passed by a layer that has run out since are judged again.
+    private static async Task<NodeCheckpoint?> StartAsync(Node node, PinnedPolicies judges, DateTimeOffset now, CompiledPolicies compiled, CancellationToken cancel) =>
+        node.Checkpoint is null || judges.Runtime is not { } digest || await compiled.FindRuntimeAsync(digest, cancel) is not { } policy
+            || policy.HasLapsed(node.LastPassAt ?? DateTimeOffset.MinValue, now)
+            ? null
+            : node.Checkpoint;
 
     private static Refusal? Premature(Node node, DateTimeOffset now)
     {
@@ -81,7 +90,7 @@ internal static partial class RequestAttestation
 
     /// <summary>A newer challenge takes the place of one that waits; the number of the first that may have been answered is kept.</summary>
     private static Node Open(
-        Node node, PublicArea key, PcrSet pcrs, string? policyDigest, Negotiation negotiation, byte[] nonce, DateTimeOffset now) => node with
+        Node node, PublicArea key, PcrSet pcrs, PinnedPolicies judges, Negotiation negotiation, byte[] nonce, DateTimeOffset now) => node with
         {
             NextAttestation = checked(node.NextAttestation + 1),
             Open = new OpenAttestation
@@ -94,7 +103,10 @@ internal static partial class RequestAttestation
                 Scheme = key.Scheme.Algorithm,
                 SchemeHash = key.Scheme.Hash,
                 Ima = negotiation.Ima,
-                RuntimePolicyDigest = policyDigest,
+                RuntimePolicyDigest = judges.Runtime,
+                BootPolicyDigest = judges.Boot,
+                BootLog = negotiation.BootLog,
+                Boot = negotiation.Boot,
                 BootTime = negotiation.BootTime,
                 RequestedAt = now,
                 ExpiresAt = now + ChallengeLifetime,

@@ -27,6 +27,7 @@ internal static class Standing
                 CheckpointChange.Clear => null,
                 _ => node.Checkpoint,
             },
+            Boot = verdict.Boot ?? (verdict.BootLost ? null : node.Boot),
             Clock = verdict.Clock ?? node.Clock,
             LateAt = NodeStates.LateAt(message.At, node.IntervalSeconds),
             SilentAt = NodeStates.SilentAt(message.At, node.IntervalSeconds),

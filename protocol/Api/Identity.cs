@@ -40,6 +40,9 @@ public sealed record EnrolmentRuleMessage(EnrolmentRuleKind Kind)
     /// <summary>Of <c>certificate</c>: the TPM's model must start with this.</summary>
     public string? Model { get; init; }
 
+    /// <summary>Of <c>certificate</c>: the version of the TPM's firmware that was certified, as <c>id:</c> and hex digits.</summary>
+    public string? Version { get; init; }
+
     /// <summary>Of <c>webhook</c>: where the question is sent.</summary>
     public Uri? Url { get; init; }
 
@@ -106,6 +109,8 @@ public sealed record EnrolmentQuestion(AgentId Id, string EndorsementKeyHash, st
     public string? Manufacturer { get; init; }
 
     public string? Model { get; init; }
+
+    public string? Version { get; init; }
 }
 
 /// <param name="Admit">Anything but <see langword="true"/> is a no.</param>

@@ -32,6 +32,9 @@ public sealed record EnrolNode
     /// <summary>The name of a stored runtime policy. Without one nothing judges what the node runs, and its coverage says so.</summary>
     public string? RuntimePolicy { get; init; }
 
+    /// <summary>The name of a stored boot policy. Without one nobody judges what the firmware measured, and its coverage says so.</summary>
+    public string? BootPolicy { get; init; }
+
     /// <summary>PCR index to the values allowed, in hex, of the bank quoted: Keylime's <c>tpm_policy</c>.</summary>
     public IReadOnlyDictionary<string, IReadOnlyList<string>>? Pcrs { get; init; }
 
@@ -40,6 +43,21 @@ public sealed record EnrolNode
 
     /// <summary>The attestation key's name in hex, where the operator knows it: another one is refused.</summary>
     public string? AttestationKeyName { get; init; }
+}
+
+/// <summary><c>PATCH /v1/nodes/{id}</c>: what changes of a node under watch. What is left out stays as it is; its keys never change this way.</summary>
+public sealed record UpdateNode
+{
+    /// <summary>Another runtime policy; an empty text for none.</summary>
+    public string? RuntimePolicy { get; init; }
+
+    /// <summary>Another boot policy; an empty text for none.</summary>
+    public string? BootPolicy { get; init; }
+
+    /// <summary>Other allowed PCR values; an empty object for none.</summary>
+    public IReadOnlyDictionary<string, IReadOnlyList<string>>? Pcrs { get; init; }
+
+    public int? IntervalSeconds { get; init; }
 }
 
 /// <summary>A node as a list shows it.</summary>
@@ -55,6 +73,8 @@ public sealed record NodeSummary
     public required Coverage Coverage { get; init; }
 
     public string? RuntimePolicy { get; init; }
+
+    public string? BootPolicy { get; init; }
 
     public required int IntervalSeconds { get; init; }
 
@@ -106,7 +126,9 @@ public sealed record NodeList(IReadOnlyList<NodeSummary> Nodes)
 /// How well the TPM is known: <c>ek-certificate</c> or <c>iak-certificate</c> (chains to a trusted root), or weaker: <c>ek-list</c> (on the operator's list),
 /// <c>ek-key</c> (nobody vouches for it), <c>none</c>.
 /// </param>
-/// <param name="Boot"><c>pcr-values</c> where allowed PCR values were compared, else <c>none</c>.</param>
+/// <param name="Boot">
+/// <c>event-log</c> where a boot policy judged the firmware's log, replayed into the quoted PCRs; <c>pcr-values</c> where allowed PCR values were compared; else <c>none</c>.
+/// </param>
 /// <param name="Runtime"><c>ima</c> where a runtime policy judged the measurement list, else <c>none</c>.</param>
 public sealed record Coverage(string Identity, string Boot, string Runtime);
 
@@ -133,6 +155,12 @@ public sealed record VerdictMessage
 
     /// <summary>SHA-256 of the runtime policy that judged, in hex.</summary>
     public string? RuntimePolicyDigest { get; init; }
+
+    /// <summary>SHA-256 of the boot policy that judged, in hex.</summary>
+    public string? BootPolicyDigest { get; init; }
+
+    /// <summary>Violations of the measurement list that the policy tolerates, of the lines looked at.</summary>
+    public long? ToleratedViolations { get; init; }
 
     /// <summary>The first measurement-list entry looked at, counted from 0.</summary>
     public long? ImaFrom { get; init; }
@@ -170,7 +198,15 @@ public sealed record FindingMessage(string Code, string Detail)
 
     /// <summary>Of a measured file: its line in the measurement list, counted from 0.</summary>
     public long? Line { get; init; }
+
+    /// <summary>The event of the boot log that it is about.</summary>
+    public BootEventMessage? Event { get; init; }
 }
+
+/// <summary>An event of the boot log that somebody objects to.</summary>
+/// <param name="Index">Its place in the log; the first is 0.</param>
+/// <param name="Type">As the log names it, which nobody measured: <c>EV_EFI_BOOT_SERVICES_APPLICATION</c>.</param>
+public sealed record BootEventMessage(int Pcr, int Index, string Type, string Expected, string Seen);
 
 public sealed record VerdictList(IReadOnlyList<VerdictMessage> Verdicts)
 {

@@ -1,3 +1,6 @@
+using System.Text.Json;
+using System.Text.Json.Serialization;
+
 namespace Keylime.Protocol.Upstream;
 
 /// <summary>A JSON:API document around one resource (jsonapi.org, 1.1).</summary>
@@ -18,11 +21,18 @@ public sealed record ListDocument<T>(IReadOnlyList<Resource<T>> Data)
     public JsonApiVersion? Jsonapi { get; init; }
 }
 
-public sealed record Resource<T>(string Type, T Attributes)
+public sealed record Resource<T>(string Type, T Attributes) : IJsonOnDeserialized
 {
     public string? Id { get; init; }
 
     public DocumentLinks? Links { get; init; }
+
+    // Of a generic parameter the serializer does not know whether it may be null.
+    void IJsonOnDeserialized.OnDeserialized()
+    {
+        if (Attributes is null)
+            throw new JsonException("attributes are null where an object is expected");
+    }
 }
 
 public sealed record DocumentLinks

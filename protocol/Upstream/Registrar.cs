@@ -5,7 +5,15 @@ using System.Text.Json.Serialization;
 namespace Keylime.Protocol.Upstream;
 
 /// <summary>The envelope around every answer of Keylime's v2 API: <c>code</c>, <c>status</c>, <c>results</c>, none of them left out.</summary>
-public sealed record Envelope<T>(int Code, string Status, T Results);
+public sealed record Envelope<T>(int Code, string Status, T Results) : IJsonOnDeserialized
+{
+    // Of a generic parameter the serializer does not know whether it may be null.
+    void IJsonOnDeserialized.OnDeserialized()
+    {
+        if (Results is null)
+            throw new JsonException("results are null where an object is expected");
+    }
+}
 
 /// <summary>An answer with nothing in it: <c>{}</c>.</summary>
 public sealed record NoResults;

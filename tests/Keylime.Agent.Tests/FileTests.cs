@@ -127,7 +127,7 @@ public sealed class FileTests : IDisposable
     }
 
     [Fact]
-    public void The_key_is_kept_for_its_owner_only_and_whole()
+    public void CVE_2022_23952_GHSA_fchm_5w2v_qfm8_the_key_is_kept_for_its_owner_only_and_whole()
     {
         var path = Path.Combine(_folder, "agent_data.json");
         var scheme = new KeyScheme(TpmAlgorithm.RsaSsa, TpmAlgorithm.Sha256);
@@ -151,7 +151,7 @@ public sealed class FileTests : IDisposable
     [InlineData("{}")]
     [InlineData("null")]
     [InlineData("""{"ak_hash_alg":"Sha256","ak_sign_alg":"RsaSsa","ak_public":null,"ak_private":[],"ek_hash":[]}""")]
-    public void A_damaged_key_file_is_no_key(string text)
+    public void CVE_2022_23952_GHSA_fchm_5w2v_qfm8_a_damaged_key_file_is_no_key_and_is_closed(string text)
     {
         var path = Path.Combine(_folder, "agent_data.json");
         File.WriteAllText(path, text);

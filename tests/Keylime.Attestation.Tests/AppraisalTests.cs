@@ -27,7 +27,7 @@ public sealed class AppraisalTests : IDisposable
         _tpm.Set(TpmAlgorithm.Sha256, 10, list.Pcr(TpmAlgorithm.Sha256, 1));
         var verdict = Appraisal.Appraise(Request(Policies.Allowing("/bin/0")), new Attestation.Evidence(Evidence.Quote(_tpm, Ten), list.Text));
         Assert.True(verdict.Pass);
-        Assert.Equal(new Coverage(IdentityLevel.EndorsementCertificate, false, true), verdict.Coverage);
+        Assert.Equal(new Coverage(IdentityLevel.EndorsementCertificate, false, false, true), verdict.Coverage);
         Assert.Equal(1, verdict.Ima!.Proven!.Entries);
         Assert.Equal(ClockChange.First, verdict.Clock);
     }
@@ -38,7 +38,7 @@ public sealed class AppraisalTests : IDisposable
         var verdict = Appraisal.Appraise(Request(null), new Attestation.Evidence(Evidence.Quote(_tpm, Ten), null));
         Assert.False(verdict.Pass);
         Assert.Equal(FindingCodes.PolicyMissing, verdict.Findings.Single().Code);
-        Assert.Equal(new Coverage(IdentityLevel.EndorsementCertificate, false, false), verdict.Coverage);
+        Assert.Equal(new Coverage(IdentityLevel.EndorsementCertificate, false, false, false), verdict.Coverage);
     }
 
     [Fact]
@@ -55,7 +55,7 @@ public sealed class AppraisalTests : IDisposable
         var list = new List().Add("/evil");
         var verdict = Appraisal.Appraise(Request(Policies.Allowing("/bin/0")), new Attestation.Evidence(Evidence.Quote(_tpm, Ten, new byte[32]), list.Text));
         Assert.Equal(FindingCodes.QuoteNonceMismatch, verdict.Findings.Single().Code);
-        Assert.Equal(new Coverage(IdentityLevel.EndorsementCertificate, false, false), verdict.Coverage);
+        Assert.Equal(new Coverage(IdentityLevel.EndorsementCertificate, false, false, false), verdict.Coverage);
         Assert.Null(verdict.Quote);
     }
 
@@ -107,13 +107,20 @@ public sealed class AppraisalTests : IDisposable
         // Scripts of others compare these: one may be added, none may change.
         string[] known =
         [
-            "device_identity.malformed", "device_identity.unproven", "device_identity.untrusted",
-            "ek.certificate_malformed", "ek.certificate_mismatch", "ek.certificate_profile", "ek.unsupported", "ek.untrusted", "ima.checkpoint_stale", "ima.digest_not_allowed", "ima.line_malformed",
-            "ima.log_empty", "ima.log_missing", "ima.not_in_policy", "ima.pcr_index", "ima.pcr_mismatch", "ima.template_hash_mismatch", "ima.template_unsupported",
-            "ima.violation", "internal.appraisal_error", "key.not_restricted", "key.unsupported", "pcr.not_quoted", "pcr.value_not_allowed", "policy.missing",
+            "boot.action_forged", "boot.bank_missing", "boot.command_line_not_allowed", "boot.database_not_allowed", "boot.event_missing", "boot.event_not_allowed",
+            "boot.firmware_not_allowed", "boot.image_not_allowed", "boot.log_malformed", "boot.log_missing", "boot.pcr_mismatch", "boot.pcr_not_quoted",
+            "boot.reference_state", "boot.secure_boot_off", "boot.separator", "boot.signature_list_malformed", "device_identity.certificate_profile",
+            "device_identity.malformed", "device_identity.unproven", "device_identity.untrusted", "ek.certificate_malformed", "ek.certificate_mismatch",
+            "ek.certificate_profile", "ek.unsupported", "ek.untrusted", "ima.boot_aggregate", "ima.buffer_mismatch", "ima.buffer_not_allowed",
+            "ima.checkpoint_stale", "ima.digest_not_allowed", "ima.dm_change_not_allowed", "ima.dm_device_invalid", "ima.dm_malformed", "ima.dm_not_in_policy",
+            "ima.dm_order", "ima.dm_rule_unused", "ima.dm_table_changed", "ima.dm_table_not_allowed", "ima.key_malformed", "ima.key_not_allowed",
+            "ima.line_malformed", "ima.log_empty", "ima.log_missing", "ima.not_in_policy", "ima.pcr_index", "ima.pcr_mismatch", "ima.signature_invalid",
+            "ima.signature_key_unknown", "ima.stale", "ima.template_hash_mismatch", "ima.template_unsupported", "ima.violation", "ima.violation_budget",
+            "internal.appraisal_error", "key.not_restricted", "key.unsupported", "pcr.not_quoted", "pcr.value_not_allowed", "policy.missing",
             "possession.challenge_mismatch", "possession.malformed", "possession.name_mismatch", "possession.scheme_mismatch", "possession.signature_invalid",
-            "possession.signature_malformed", "quote.clock_went_back", "quote.malformed", "quote.nonce_mismatch", "quote.pcr_mismatch", "quote.pcr_values_malformed",
-            "quote.reset_went_back", "quote.scheme_mismatch", "quote.selection_mismatch", "quote.signature_invalid", "quote.signature_malformed",
+            "possession.signature_malformed", "quote.clock_went_back", "quote.malformed", "quote.nonce_mismatch", "quote.pcr_mismatch",
+            "quote.pcr_values_malformed", "quote.reset_went_back", "quote.scheme_mismatch", "quote.selection_mismatch", "quote.signature_invalid",
+            "quote.signature_malformed",
         ];
         var codes = typeof(FindingCodes).GetFields(BindingFlags.Public | BindingFlags.NonPublic | BindingFlags.Static).Where(f => f.IsLiteral).Select(f => (string)f.GetRawConstantValue()!);
         Assert.Equal(known, codes.Order(StringComparer.Ordinal));
@@ -125,5 +132,6 @@ public sealed class AppraisalTests : IDisposable
         Quote = new QuoteRequest(Evidence.Nonce, Ten, _key.Scheme),
         Identity = IdentityLevel.EndorsementCertificate,
         Runtime = runtime,
+        At = Lists.At,
     };
 }

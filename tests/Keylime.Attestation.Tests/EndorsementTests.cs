@@ -12,7 +12,7 @@ public sealed class EndorsementTests
     private static readonly SoftwareTpm Rsa = new();
     private static readonly SoftwareTpm Ecc = new(TpmAlgorithm.Ecdsa);
 
-    public static TheoryData<string> Good => ["plain", "misordered", "with intermediate", "reversed", "padded", "length in front", "old structure"];
+    public static TheoryData<string> Good => ["plain", "misordered", "with intermediate", "reversed", "padded", "length in front", "old structure", "padded in PEM", "no key usage"];
 
     [Theory]
     [MemberData(nameof(Good))]
@@ -21,7 +21,11 @@ public sealed class EndorsementTests
         foreach (var tpm in (SoftwareTpm[])[Rsa, Ecc])
         {
             using var intermediate = TestCertificates.MakeIntermediate();
-            var direct = TestCertificates.Issue(tpm.EndorsementKey, null, new EndorsementShape { MisorderedSet = how == "misordered" }).RawData;
+            var direct = TestCertificates.Issue(tpm.EndorsementKey, null, new EndorsementShape
+            {
+                MisorderedSet = how == "misordered",
+                NoUsage = how == "no key usage",
+            }).RawData;
             var below = TestCertificates.Issue(tpm.EndorsementKey, intermediate);
             var text = how switch
             {
@@ -29,6 +33,7 @@ public sealed class EndorsementTests
                 "reversed" => intermediate.ExportCertificatePem() + "\n" + below.ExportCertificatePem(),
                 "padded" => Convert.ToBase64String([.. direct, .. new byte[200]]),
                 "length in front" => Convert.ToBase64String([(byte)(direct.Length >> 8), (byte)(direct.Length & 0xFF), .. direct, 0xFF, 0xFF]),
+                "padded in PEM" => System.Security.Cryptography.PemEncoding.WriteString("CERTIFICATE", [.. direct, .. Enumerable.Repeat((byte)0xFF, 100)]),
                 "old structure" => Convert.ToBase64String([0x10, 0x01, 0x00, (byte)((direct.Length + 2) >> 8), (byte)((direct.Length + 2) & 0xFF), 0x10, 0x02, .. direct]),
                 _ => Convert.ToBase64String(direct),
             };
@@ -83,6 +88,69 @@ public sealed class EndorsementTests
         var other = Assert.IsType<EndorsementResult.Unchained>(EndorsementKeys.Check(Ecc.EndorsementKey, leaf + "\n" + intermediate.ExportCertificatePem() + "\n" + TestCertificates.Root.ExportCertificatePem(), [TestCertificates.OtherRoot], Now));
         Assert.Contains("not among the trusted", other.Why, StringComparison.Ordinal); // a root that comes along is nobody's
         Assert.IsType<EndorsementResult.Chained>(EndorsementKeys.Check(Ecc.EndorsementKey, leaf, [intermediate, TestCertificates.Root], Now));
+    }
+
+    [Fact]
+    public void The_missing_issuer_is_named_though_nobody_is_trusted_and_though_another_has_its_name()
+    {
+        using var intermediate = TestCertificates.MakeIntermediate();
+        var chain = TestCertificates.Issue(Ecc.EndorsementKey, intermediate).ExportCertificatePem() + "\n" + intermediate.ExportCertificatePem();
+        var nobody = Assert.IsType<EndorsementResult.Unchained>(EndorsementKeys.Check(Ecc.EndorsementKey, chain, [], Now));
+        Assert.Contains("'CN=Test TPM root, O=Maker' is missing: no trusted certificate has that name. ", nobody.Why, StringComparison.Ordinal);
+
+        var withUrl = TestCertificates.Issue(Ecc.EndorsementKey, intermediate, new EndorsementShape { IssuerUrl = "http://maker.example/a b.cer" }).ExportCertificatePem();
+        var told = Assert.IsType<EndorsementResult.Unchained>(EndorsementKeys.Check(Ecc.EndorsementKey, withUrl, [TestCertificates.Root], Now));
+        Assert.Contains("(it is said to be at http://maker.example/a%20b.cer)", told.Why, StringComparison.Ordinal);
+
+        // of the right name, and of another key: the leaf says so, or its signature does
+        using var namesake = TestCertificates.MakeIntermediate();
+        var bySignature = Assert.IsType<EndorsementResult.Unchained>(EndorsementKeys.Check(
+            Ecc.EndorsementKey, Issue(intermediate, namesIssuersKey: false), [TestCertificates.Root, namesake], Now));
+        Assert.Contains("'the TPM's own': certificate signature failure", bySignature.Why, StringComparison.Ordinal);
+        var byKey = Assert.IsType<EndorsementResult.Unchained>(EndorsementKeys.Check(
+            Ecc.EndorsementKey, Issue(intermediate, namesIssuersKey: true), [TestCertificates.Root, namesake], Now));
+        Assert.Contains("another key", byKey.Why, StringComparison.Ordinal);
+        Assert.IsType<EndorsementResult.Chained>(EndorsementKeys.Check(Ecc.EndorsementKey, Issue(intermediate, namesIssuersKey: true), [TestCertificates.Root, namesake, intermediate], Now));
+    }
+
+    public static TheoryData<string> NoIssuers => ["no authority", "says nothing", "may not sign certificates", "has expired", "too long a path", "unknown critical"];
+
+    // A device's own key has a certificate of the maker too (IDevID), and signs whatever it is told.
+    [Theory]
+    [MemberData(nameof(NoIssuers))]
+    public void What_somebody_signed_who_may_not_is_no_chain(string how)
+    {
+        using var key = System.Security.Cryptography.ECDsa.Create(System.Security.Cryptography.ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=Test TPM intermediate, O=Maker", key, System.Security.Cryptography.HashAlgorithmName.SHA256);
+        if (how != "says nothing")
+            request.CertificateExtensions.Add(new X509BasicConstraintsExtension(how != "no authority", how == "too long a path", 0, true));
+        request.CertificateExtensions.Add(new X509KeyUsageExtension(how is "may not sign certificates" or "no authority" or "says nothing" ? X509KeyUsageFlags.DigitalSignature : X509KeyUsageFlags.KeyCertSign, true));
+        if (how == "unknown critical")
+            request.CertificateExtensions.Add(new X509Extension("1.2.3.4.5", [0x05, 0x00], critical: true));
+        using var issued = request.Create(TestCertificates.Root, TestCertificates.Root.NotBefore, how == "has expired" ? Now.AddDays(-1) : TestCertificates.Root.NotAfter, [1]);
+        using var issuer = issued.CopyWithPrivateKey(key);
+        var leaf = TestCertificates.Issue(Ecc.EndorsementKey, issuer, new EndorsementShape { To = Now.AddYears(1) }).ExportCertificatePem();
+        if (how == "too long a path")
+        {
+            using var below = TestCertificates.MakeIntermediate("CN=Below, O=Maker", issuer);
+            leaf = TestCertificates.Issue(Ecc.EndorsementKey, below).ExportCertificatePem() + "\n" + below.ExportCertificatePem();
+        }
+
+        var result = EndorsementKeys.Check(Ecc.EndorsementKey, leaf + "\n" + issuer.ExportCertificatePem(), [TestCertificates.Root], Now);
+        Assert.NotEmpty(Assert.IsType<EndorsementResult.Unchained>(result).Why);
+    }
+
+    // As CAs write it: with the issuer's key identifier.
+    private static string Issue(X509Certificate2 issuer, bool namesIssuersKey)
+    {
+        using var leaf = TestCertificates.Issue(Ecc.EndorsementKey, issuer);
+        var request = new CertificateRequest(leaf.SubjectName, leaf.PublicKey, System.Security.Cryptography.HashAlgorithmName.SHA256);
+        foreach (var extension in leaf.Extensions)
+            request.CertificateExtensions.Add(extension);
+        if (namesIssuersKey)
+            request.CertificateExtensions.Add(X509AuthorityKeyIdentifierExtension.CreateFromSubjectKeyIdentifier(new X509SubjectKeyIdentifierExtension(issuer.PublicKey, false)));
+        using var key = issuer.GetECDsaPrivateKey()!;
+        return request.Create(issuer.SubjectName, X509SignatureGenerator.CreateForECDsa(key), Now.AddYears(-1), Now.AddYears(1), [2]).ExportCertificatePem();
     }
 
     [Fact]

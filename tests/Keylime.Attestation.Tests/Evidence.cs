@@ -1,4 +1,3 @@
-using System.Security.Cryptography;
 using System.Text;
 using Keylime.Testing;
 using Keylime.Tpm;
@@ -35,63 +34,22 @@ internal static class Evidence
     public static string Refusal(QuoteResult result) => Assert.IsType<QuoteResult.Rejected>(result).Finding.Code;
 }
 
-/// <summary>Lines of a measurement list, and PCR 10 extended by them.</summary>
-internal sealed class List
+internal static class Lists
 {
-    private readonly List<byte[]> _lines = [];
+    public static readonly DateTimeOffset At = new(2026, 11, 24, 12, 0, 0, TimeSpan.Zero);
 
-    public IReadOnlyList<byte[]> Lines => _lines;
+    public static ImaResult Appraise(VerifiedQuote quote, ReadOnlyMemory<byte> text, ImaCheckpoint? start, RuntimePolicy policy) =>
+        ImaLog.Appraise(quote, text, ImaListFormat.Text, start, policy, At);
 
-    public byte[] Text => [.. _lines.SelectMany(l => l)];
+    public static ImaResult AppraiseBinary(VerifiedQuote quote, ReadOnlyMemory<byte> entries, RuntimePolicy policy) =>
+        ImaLog.Appraise(quote, entries, ImaListFormat.Binary, null, policy, At);
 
-    /// <summary>What PCR 10 of a bank holds after the first lines.</summary>
-    public byte[] Pcr(TpmAlgorithm bank, int lines)
-    {
-        var pcr = new byte[bank.DigestSize()];
-        foreach (var data in _data.Take(lines))
-        {
-            var digest = data is null ? Enumerable.Repeat((byte)0xff, pcr.Length).ToArray() : CryptographicOperations.HashData(bank.HashName(), data);
-            pcr = CryptographicOperations.HashData(bank.HashName(), (byte[])[.. pcr, .. digest]);
-        }
+    /// <summary>The list as it is, up to its end.</summary>
+    public static ImaResult Appraise(Keylime.Testing.SoftwareTpm tpm, List list, RuntimePolicy policy, ImaCheckpoint? start = null) =>
+        Appraise(list.QuoteAfter(tpm, list.Lines.Count), (byte[])[.. list.Lines.Skip((int)(start?.Entries ?? 0)).SelectMany(l => l)], start, policy);
 
-        return pcr;
-    }
-
-    private readonly List<byte[]?> _data = [];
-
-    public static byte[] DigestOf(string path) => SHA256.HashData(Encoding.UTF8.GetBytes(path));
-
-    public List Add(string path) => Add(Encoding.UTF8.GetBytes(path), DigestOf(path));
-
-    public List Add(byte[] path, byte[] digest, byte[]? signature = null, string logHash = "SHA1")
-    {
-        var data = ImaEmulator.TemplateData(digest, path, signature);
-        var template = signature is null ? "ima-ng" : "ima-sig";
-        var hash = CryptographicOperations.HashData(new HashAlgorithmName(logHash), data);
-        byte[] line =
-        [
-            .. Encoding.ASCII.GetBytes($"10 {Convert.ToHexStringLower(hash)} {template} sha256:{Convert.ToHexStringLower(digest)} "), .. path,
-            .. signature is null ? [] : Encoding.ASCII.GetBytes(" " + Convert.ToHexStringLower(signature)), (byte)'\n',
-        ];
-        _lines.Add(line);
-        _data.Add(data);
-        return this;
-    }
-
-    public List Violate(string path)
-    {
-        _lines.Add(Encoding.UTF8.GetBytes($"10 {new string('0', 40)} ima-ng sha256:{new string('0', 64)} {path}\n"));
-        _data.Add(null);
-        return this;
-    }
-
-    /// <summary>A quote of a TPM that has measured the first lines.</summary>
-    public VerifiedQuote QuoteAfter(SoftwareTpm tpm, int lines, TpmAlgorithm bank = TpmAlgorithm.Sha256)
-    {
-        tpm.Set(bank, 10, Pcr(bank, lines));
-        var asked = new PcrSelection(bank, PcrSet.Of(10));
-        return Assert.IsType<QuoteResult.Verified>(Evidence.Verify(tpm, Evidence.Quote(tpm, asked), asked)).Quote;
-    }
+    /// <summary>What speaks against it, in order.</summary>
+    public static string Codes(this ImaResult result) => string.Join(' ', result.Findings.Select(f => f.Code));
 }
 
 internal static class Policies
@@ -100,6 +58,26 @@ internal static class Policies
     {
         Assert.True(RuntimePolicy.TryParse(Text(digests, "sha1", excludes), out var policy, out var error), error);
         return policy;
+    }
+
+    /// <summary>The usual members, with those of the text in place of or beside them.</summary>
+    public static RuntimePolicy With(string members) => Parse(TextWith(members));
+
+    public static RuntimePolicy Parse(byte[] text)
+    {
+        Assert.True(RuntimePolicy.TryParse(text, out var policy, out var error), error);
+        return policy;
+    }
+
+    public static byte[] TextWith(string members)
+    {
+        var policy = System.Text.Json.Nodes.JsonNode.Parse("""
+            {"meta":{"version":1,"generator":3},"release":0,"digests":{},"excludes":[],"keyrings":{},
+             "ima":{"ignored_keyrings":[],"log_hash_alg":"sha1","dm_policy":null},"ima-buf":{},"verification-keys":""}
+            """)!.AsObject();
+        foreach (var (name, value) in System.Text.Json.Nodes.JsonNode.Parse(members)!.AsObject())
+            policy[name] = value?.DeepClone();
+        return Encoding.UTF8.GetBytes(policy.ToJsonString());
     }
 
     public static RuntimePolicy Allowing(params string[] paths) =>

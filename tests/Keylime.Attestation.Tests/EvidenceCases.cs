@@ -36,6 +36,7 @@ public sealed class EvidenceCases
                 Quote = new QuoteRequest(Convert.FromHexString(Asked("nonce").GetValue<string>()), selection, key.Scheme),
                 Identity = IdentityLevel.EndorsementKey,
                 Runtime = policy,
+                At = new DateTimeOffset(2026, 11, 24, 12, 0, 0, TimeSpan.Zero),
             };
             var verdict = Appraisal.Appraise(request, new Attestation.Evidence(new QuoteEvidence(files["message"], files["signature"], files["pcrs"]), files["list"]));
 

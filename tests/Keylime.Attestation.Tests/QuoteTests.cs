@@ -48,6 +48,37 @@ public sealed class QuoteTests
         }
     }
 
+    [Theory]
+    [InlineData(TpmAlgorithm.RsaSsa)]
+    [InlineData(TpmAlgorithm.Ecdsa)]
+    public void CVE_2023_3674_no_byte_of_the_key_can_be_changed(TpmAlgorithm scheme)
+    {
+        using var tpm = new SoftwareTpm(scheme);
+        var request = new QuoteRequest(Evidence.Nonce, Evidence.Asked, tpm.AttestationKey.Scheme);
+        var good = Evidence.Quote(tpm);
+        var encoded = tpm.AttestationKey.Encode();
+        var verified = 0;
+        for (var at = 0; at < encoded.Length; at++)
+        {
+            encoded[at] ^= 1;
+            if (PublicArea.TryParse(encoded, out var changed) && AttestationKey.TryCreate(changed, out var key, out _))
+            {
+                using (key)
+                {
+                    // The same modulus or point with other attributes verifies the signature, and is another key: nodes are pinned by name.
+                    Assert.NotEqual(tpm.AttestationKey.ComputeName(), key.Name.ToArray());
+                    var passes = Quote.Verify(key, request, good) is QuoteResult.Verified;
+                    Assert.False(passes && at >= encoded.Length - (scheme == TpmAlgorithm.Ecdsa ? 2 * (2 + 32) : 256), $"byte {at}");
+                    verified += passes ? 1 : 0;
+                }
+            }
+
+            encoded[at] ^= 1;
+        }
+
+        Assert.InRange(verified, 0, 4); // bytes of the attributes
+    }
+
     [Fact]
     public void No_part_can_be_cut_or_lengthened()
     {

@@ -52,19 +52,22 @@ internal sealed class Fleet(Programs programs)
     }
 
     /// <summary>Makes a policy of a machine's own list, and admits it with that; waits for its agent to register.</summary>
-    public async Task EnrolAsync(Machine machine, CancellationToken cancel)
+    public Task EnrolAsync(Machine machine, CancellationToken cancel) => EnrolAsync(machine.Name, machine.LogPath, cancel);
+
+    /// <param name="listPath">The machine's measurement list; the policy is put beside it.</param>
+    public async Task EnrolAsync(string name, string listPath, CancellationToken cancel)
     {
         const int conflict = 5; // what an agent that has not registered yet gets; everything else is an error
-        var policy = Path.Combine(machine.Folder, "policy.json");
-        await DoAsync(cancel, "policy", "make", "--from-log", machine.LogPath, "--out", policy);
-        await DoAsync(cancel, "policy", "put", machine.Name, policy);
+        var policy = Path.Combine(Path.GetDirectoryName(listPath)!, "policy.json");
+        await DoAsync(cancel, "policy", "make", "--from-log", listPath, "--out", policy);
+        await DoAsync(cancel, "policy", "put", name, policy);
         for (var i = 0; ; i++)
         {
-            var (exit, _, errors) = await programs.KeylimeAsync(cancel, "node", "enrol", machine.Name, "--policy", machine.Name);
+            var (exit, _, errors) = await programs.KeylimeAsync(cancel, "node", "enrol", name, "--policy", name);
             if (exit == 0)
                 return;
             if (exit != conflict || i == 60)
-                throw new DemoException($"{machine.Name} could not be enrolled: {errors.Trim()}");
+                throw new DemoException($"{name} could not be enrolled: {errors.Trim()}");
             await Task.Delay(250, cancel);
         }
     }

@@ -62,7 +62,7 @@ internal sealed class Machine : IAsyncDisposable
         {
             var made = await _tpm.CreatePrimaryAsync(TpmClient.Endorsement, key, cancel);
             await _tpm.FlushContextAsync(made.Handle, cancel);
-            await File.WriteAllTextAsync(Path.Combine(home.FullName, file), TestCertificates.Issue(made.Public).ExportCertificatePem(), cancel);
+            await File.WriteAllTextAsync(Path.Combine(home.FullName, file), TestCertificates.IssueDevice(made.Public).ExportCertificatePem(), cancel);
         }
 
         return TestCertificates.Root.ExportCertificatePem();

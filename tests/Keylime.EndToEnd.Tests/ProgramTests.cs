@@ -118,9 +118,19 @@ public sealed class ProgramTests : IAsyncLifetime
         var package = (await RunAsync(script, "--agent", Published.Agent)).Trim();
         package = Path.Combine(Path.GetDirectoryName(script)!, "..", package);
         var contents = await RunAsync("dpkg-deb", "--contents", package);
-        foreach (var file in (string[])["./usr/bin/keylime-agent", "./etc/keylime/agent.conf", "./lib/systemd/system/keylime-agent.service"])
+        foreach (var file in (string[])["./usr/bin/keylime-agent", "./etc/keylime/agent.conf", "./lib/systemd/system/keylime-agent.service", "./usr/share/man/man8/keylime-agent.8.gz", "./usr/share/doc/keylime-agent-serverless/copyright"])
             Assert.Matches($"root/root .*{System.Text.RegularExpressions.Regex.Escape(file)}\n", contents);
-        Assert.Contains("Package: keylime-agent-serverless", await RunAsync("dpkg-deb", "--info", package), StringComparison.Ordinal);
+        var control = await RunAsync("dpkg-deb", "--info", package);
+        Assert.Contains("Package: keylime-agent-serverless", control, StringComparison.Ordinal);
+        Assert.Matches(@"Depends: libc6 \(>= 2\.\d+\), .*tpm-udev", control); // without the latter /dev/tpmrm0 is root's alone
+
+        // What it installs is what it starts, and runs.
+        var root = Path.Combine(_folder, "root");
+        await RunAsync("dpkg-deb", "--extract", package, root);
+        Assert.Equal("0.1.0", (await RunAsync(Path.Combine(root, "usr/bin/keylime-agent"), "--version")).Trim());
+        var unit = await File.ReadAllLinesAsync(Path.Combine(root, "lib/systemd/system/keylime-agent.service"), Cancel);
+        foreach (var line in (string[])["ExecStart=/usr/bin/keylime-agent run", "Type=notify", "WatchdogSec=120", "NoNewPrivileges=yes", "ProtectSystem=strict", "MemoryDenyWriteExecute=yes", "SystemCallFilter=@system-service"])
+            Assert.Contains(line, unit);
     }
 
     [Fact]

@@ -267,7 +267,7 @@ public sealed class AttestationTests
         Assert.Equal("application/octet-stream", requested[1]!["chosen_parameters"]!["format"]!.GetValue<string>());
 
         var nonce = Convert.FromBase64String(requested[0]!["chosen_parameters"]!["challenge"]!.GetValue<string>());
-        var evidence = agent.Collect(new Asked(reply.Location!, nonce, new PcrSelection(TpmAlgorithm.Sha256, PcrSet.Of(10)), 0)).ToJson();
+        var evidence = agent.Collect(new Asked(reply.Location!, nonce, new PcrSelection(TpmAlgorithm.Sha256, PcrSet.Of([.. Enumerable.Range(0, 11)])), 0)).ToJson();
         evidence["data"]!["attributes"]!["evidence_collected"]![1]!["data"]!["entries"] = Convert.ToBase64String(agent.ImaList);
         var judged = (await service.Anonymous.SendAsync("PATCH", reply.Location!, evidence, Http.JsonApi, agent.Token)).Expect(HttpStatusCode.Accepted);
 

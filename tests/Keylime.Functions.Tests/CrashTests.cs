@@ -73,6 +73,30 @@ public sealed class CrashTests(AzuriteFixture fixture)
                 var registered = (await s.Operator.SendAsync("GET", "/v2.6/agents/node")).Json["results"]!["aik_tpm"]!.GetValue<string>();
                 Assert.Equal(node["attestationKeyName"]!.GetValue<string>(), Convert.ToHexStringLower(Tpm.PublicArea.Parse(Convert.FromBase64String(registered)).ComputeName()));
             }),
+        ["approve a waiting node"] = new(
+            a => a.RegisterAsync(),
+            async (s, a) => (await s.Operator.SendAsync("POST", $"/v1/nodes/{a.Id}/approve", new JsonObject { ["attestationKeyName"] = Convert.ToHexStringLower(a.Tpm.AttestationKey.ComputeName()) })).Status
+                is HttpStatusCode.OK or HttpStatusCode.Created,
+            async s =>
+            {
+                await s.IsAsync("pending", "Enrolled, and not attested yet.");
+                await s.ToldOnceAsync("node.enrolled");
+            }),
+        ["approve another key of a waiting node"] = new(
+            async a =>
+            {
+                await a.RegisterAsync();
+                await a.WithNewKey().RegisterAsync();
+            },
+            async (s, a) => (await s.Operator.SendAsync("POST", $"/v1/nodes/{a.Id}/approve", new JsonObject { ["attestationKeyName"] = Convert.ToHexStringLower(a.WithNewKey().Tpm.AttestationKey.ComputeName()) })).Status
+                is HttpStatusCode.OK or HttpStatusCode.Created,
+            async s =>
+            {
+                await s.IsAsync("pending", "Enrolled, and not attested yet.");
+                await s.ToldOnceAsync("registration.key_change_approved", "node.enrolled");
+                var node = (await s.Operator.SendAsync("GET", "/v1/nodes/node")).Expect(HttpStatusCode.OK);
+                Assert.Null(node["proposedKeyName"]);
+            }),
         ["prove possession"] = new(
             a => a.EnrolAsync(),
             async (s, a) =>

@@ -92,6 +92,73 @@ public sealed class HostingTests
         Assert.InRange((int)reply.Status, 500, 503);
     }
 
+    // Which kinds are named, and which of ek-key, ek-list, ek-certificate, iak-certificate are then taken.
+    [Theory]
+    [InlineData("", "ek-certificate iak-certificate")]
+    [InlineData("ek-certificate", "ek-certificate")]
+    [InlineData("iak-certificate", "iak-certificate")]
+    [InlineData("ek-list", "ek-list ek-certificate iak-certificate")]
+    [InlineData("ek-key", "ek-key ek-list ek-certificate iak-certificate")]
+    [InlineData("ek-certificate,ek-key", "ek-key ek-list ek-certificate iak-certificate")]
+    public void Nobody_is_refused_for_being_known_better(string named, string taken)
+    {
+        string[] args = named.Length == 0 ? [] : ["--accept-identity", named];
+        Assert.True(ServiceOptions.TryParse(args, _ => null, out var options, out _));
+        Assert.Equal(taken.Split(' '), ((string[])["ek-key", "ek-list", "ek-certificate", "iak-certificate"]).Where(name => options.Accepts(IdentityNames.Parse(name))));
+        Assert.False(options.Accepts(Attestation.IdentityLevel.None));
+    }
+
+    [Fact]
+    public async Task That_weak_identities_are_taken_is_said_at_every_start_and_that_none_are_is_not()
+    {
+        await using (var strict = await TestService.StartAsync(configure: o => o with { AcceptedIdentities = [] }))
+            Assert.DoesNotContain(strict.Log.All, line => line.Contains("without a maker's certificate", StringComparison.Ordinal));
+        await using var weak = await TestService.StartAsync();
+        Assert.Contains(weak.Log.All, line => line.StartsWith("Warning", StringComparison.Ordinal) && line.Contains("ek-key, ek-list", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_first_token_that_was_revoked_does_not_come_back_with_the_next_start()
+    {
+        var folder = Directory.CreateTempSubdirectory("revoke-").FullName;
+        try
+        {
+            string first, own;
+            await using (var service = await TestService.StartAsync(folder: folder))
+            {
+                first = service.TokenOf("operator");
+                own = (await service.Operator.SendAsync("POST", "/v1/tokens", new System.Text.Json.Nodes.JsonObject { ["name"] = "alice", ["role"] = "operator" }))
+                    .Expect(HttpStatusCode.Created)["token"]!.GetValue<string>();
+                using var alice = service.CreateClient(own);
+                Assert.Equal(HttpStatusCode.NoContent, (await alice.SendAsync("DELETE", "/v1/tokens/operator")).Status);
+                Assert.Equal(HttpStatusCode.Unauthorized, (await service.Operator.SendAsync("GET", "/v1/nodes")).Status);
+                Assert.Equal(HttpStatusCode.NoContent, (await alice.SendAsync("DELETE", "/v1/tokens/operator")).Status); // and again
+                Assert.Equal(1, (await ReadEventsAsync(alice)).Count(t => t == "token.revoked"));
+            }
+
+            await using (var again = await TestService.StartAsync(folder: folder))
+            {
+                Assert.Equal(first, again.TokenOf("operator"));
+                Assert.Equal(HttpStatusCode.Unauthorized, (await again.Operator.SendAsync("GET", "/v1/nodes")).Status);
+                using var alice = again.CreateClient(own);
+                (await alice.SendAsync("GET", "/v1/nodes")).Expect(HttpStatusCode.OK);
+            }
+
+            // Whoever may delete the file gets another one, as ever.
+            File.Delete(Path.Combine(folder, "operator.token"));
+            await using var anew = await TestService.StartAsync(folder: folder);
+            Assert.NotEqual(first, anew.TokenOf("operator"));
+            (await anew.Operator.SendAsync("GET", "/v1/nodes")).Expect(HttpStatusCode.OK);
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+
+        static async Task<IEnumerable<string>> ReadEventsAsync(HttpClient client) =>
+            (await client.SendAsync("GET", "/v1/events")).Expect(HttpStatusCode.OK)["events"]!.AsArray().Select(e => e!["type"]!.GetValue<string>());
+    }
+
     [Theory]
     [InlineData("--listen", "http://127.0.0.1:1")]
     [InlineData("--listen", "https://example.org:1")]

@@ -108,6 +108,9 @@ public sealed class OperatorApiTests
         var list = (await service.Operator.SendAsync("GET", "/v1/policies")).Expect(HttpStatusCode.OK);
         Assert.Equal(["copy", "node"], list["policies"]!.AsArray().Select(p => p!["name"]!.GetValue<string>()));
 
+        (await service.Operator.SendAsync("PUT", "/v1/enrolment-rules/r", """{"kind":"ek-list","node":{"runtimePolicy":"copy"}}""")).Expect(HttpStatusCode.OK);
+        Problem(await service.Operator.SendAsync("DELETE", "/v1/policies/copy"), HttpStatusCode.Conflict, "policy-in-use"); // nodes would come in without one
+        Assert.Equal(HttpStatusCode.NoContent, (await service.Operator.SendAsync("DELETE", "/v1/enrolment-rules/r")).Status);
         Assert.Equal(HttpStatusCode.NoContent, (await service.Operator.SendAsync("DELETE", "/v1/policies/copy")).Status);
         Problem(await service.Operator.SendAsync("DELETE", "/v1/policies/copy"), HttpStatusCode.NotFound, "no-such-policy");
         Problem(await service.Operator.SendAsync("GET", "/v1/policies/copy"), HttpStatusCode.NotFound, "no-such-policy");

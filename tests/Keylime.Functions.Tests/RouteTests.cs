@@ -1,6 +1,7 @@
 using System.Net;
 using System.Text.Json.Nodes;
 using Keylime.Functions.Hosting;
+using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 
@@ -41,7 +42,11 @@ public sealed class RouteTests
         using var agent = await TestAgent.EnrolledAsync(service, "victim");
         using var other = await TestAgent.EnrolledAsync(service, "other");
         var created = (await service.Operator.SendAsync("POST", "/v1/tokens", new JsonObject { ["name"] = "old", ["role"] = "operator", ["days"] = 1 })).Expect(HttpStatusCode.Created);
+        var revoked = (await service.Operator.SendAsync("POST", "/v1/tokens", new JsonObject { ["name"] = "gone", ["role"] = "operator" })).Expect(HttpStatusCode.Created)["token"]!.GetValue<string>();
+        Assert.Equal(HttpStatusCode.NoContent, (await service.Operator.SendAsync("DELETE", "/v1/tokens/gone")).Status);
         service.Clock.Advance(TimeSpan.FromDays(2));
+        using var retired = await TestAgent.EnrolledAsync(service, "retired");
+        (await service.Operator.SendAsync("POST", "/v1/nodes/retired/retire")).Expect(HttpStatusCode.OK);
         await agent.AuthenticateAsync();
         await other.AuthenticateAsync();
         (string Name, Caller Is, string? Token, string? Header)[] callers =
@@ -54,6 +59,8 @@ public sealed class RouteTests
             ("an operator", Caller.Operator, service.TokenOf("operator"), null),
             ("an approver", Caller.Approver, service.TokenOf("approver"), null),
             ("an auditor", Caller.Auditor, service.TokenOf("auditor"), null),
+            ("a revoked token", Caller.None, revoked, null),
+            ("a node that is retired", Caller.None, retired.Token, null),
             ("forged headers of the host", Caller.None, null, "X-Azure-Functions-InvocationId"),
             ("a forged principal", Caller.None, null, "X-MS-CLIENT-PRINCIPAL"),
         ];
@@ -70,10 +77,7 @@ public sealed class RouteTests
 
                     // Who may, asks about nobody, so that nothing is changed; who may not, about the victim.
                     var about = may && caller.Is != Caller.Agent && !rules.Callers.HasFlag(Caller.Anyone) ? "nobody" : "victim";
-                    var path = "/" + route.RoutePattern.RawText!.TrimStart('/')
-                        .Replace("{id}", about, StringComparison.Ordinal).Replace("{number}", "0", StringComparison.Ordinal)
-                        .Replace("{name}", about, StringComparison.Ordinal).Replace("{session}", "x", StringComparison.Ordinal)
-                        .Replace("{thumbprint}", "00", StringComparison.Ordinal).Replace("{hash}", "00", StringComparison.Ordinal);
+                    var path = PathOf(route, about);
                     using var client = service.CreateClient(caller.Token);
                     if (caller.Header is { } header)
                         client.DefaultRequestHeaders.Add(header, "eyJyb2xlIjoib3BlcmF0b3IifQ==");
@@ -92,6 +96,59 @@ public sealed class RouteTests
 
         // Nothing of all that changed anything.
         Assert.Equal("pass", (await agent.AttestAsync())["evaluation"]!.GetValue<string>());
+    }
+
+    [Fact]
+    public async Task Behind_the_host_its_own_call_opens_the_triggers_and_nothing_else()
+    {
+        var port = FreePort();
+        await using var service = await TestService.StartAsync(configure: o => o with { HandlerPort = port });
+        var (combinations, opened) = (0, 0);
+        foreach (var route in Routes(service))
+        {
+            var rules = route.Metadata.GetMetadata<RouteRules>()!;
+            if (rules.Callers.HasFlag(Caller.Anyone))
+                continue;
+            foreach (var method in route.Metadata.GetMetadata<HttpMethodMetadata>()!.HttpMethods)
+            {
+                foreach (var forwarded in (bool[])[false, true])
+                {
+                    using var client = service.CreateClient(null);
+                    if (forwarded)
+                        client.DefaultRequestHeaders.Add("X-Forwarded-For", "198.51.100.7");
+                    var reply = await client.SendAsync(method, PathOf(route, "nobody"));
+                    var trigger = rules.Callers == Caller.HostTrigger;
+                    Assert.Equal((trigger, forwarded) switch { (true, false) => HttpStatusCode.OK, (true, true) => HttpStatusCode.Forbidden, _ => HttpStatusCode.Unauthorized }, reply.Status);
+                    combinations++;
+                    opened += reply.Status == HttpStatusCode.OK ? 1 : 0;
+                }
+            }
+        }
+
+        Assert.True(combinations > 80 && opened == 1, $"{combinations}, {opened}");
+    }
+
+    [Fact]
+    public async Task A_route_without_rules_answers_nobody()
+    {
+        await using var service = await TestService.StartAsync();
+        var reached = false;
+        var gate = ActivatorUtilities.CreateInstance<Gate>(service.Services, (RequestDelegate)(_ =>
+        {
+            reached = true;
+            return Task.CompletedTask;
+        }));
+        foreach (var metadata in (EndpointMetadataCollection[])[new(), new(new RouteRules(Caller.None, ApiFamily.Own))])
+        {
+            var context = new DefaultHttpContext { RequestServices = service.Services };
+            context.Request.Scheme = "https";
+            context.Request.Headers.Authorization = "Bearer " + service.TokenOf("operator");
+            context.SetEndpoint(new RouteEndpoint(_ => Task.CompletedTask, Microsoft.AspNetCore.Routing.Patterns.RoutePatternFactory.Parse("/new"), 0, metadata, "new"));
+            await gate.InvokeAsync(context);
+            Assert.InRange(context.Response.StatusCode, 401, 500);
+        }
+
+        Assert.False(reached);
     }
 
     [Fact]
@@ -144,6 +201,51 @@ public sealed class RouteTests
         Assert.Equal("#/components/schemas/EnrolNode", document["paths"]!["/v1/nodes/{id}"]!["put"]!["requestBody"]!["content"]!["application/json"]!["schema"]!["$ref"]!.GetValue<string>());
         Assert.NotNull(document["components"]!["schemas"]!["EnrolNode"]!["properties"]!["runtimePolicy"]);
     }
+
+    [Fact]
+    public async Task The_OpenAPI_document_has_every_query_parameter_and_body_that_a_handler_reads()
+    {
+        await using var service = await TestService.StartAsync();
+        var document = (await service.Anonymous.SendAsync("GET", "/openapi.json")).Expect(HttpStatusCode.OK);
+        foreach (var route in Routes(service).Where(r => r.Metadata.GetMetadata<RouteRules>()!.Callers != Caller.HostTrigger))
+        {
+            var path = "/" + route.RoutePattern.RawText!.TrimStart('/');
+            var handler = route.Metadata.GetMetadata<System.Reflection.MethodInfo>()!;
+            foreach (var method in route.Metadata.GetMetadata<HttpMethodMetadata>()!.HttpMethods)
+            {
+                var operation = document["paths"]![path]![method.ToLowerInvariant()]!;
+                var told = operation["parameters"]!.AsArray().Where(p => p!["in"]!.GetValue<string>() == "query").Select(p => p!["name"]!.GetValue<string>()).ToArray();
+                var read = handler.GetParameters().Where(p => p.ParameterType == typeof(string) && !path.Contains($"{{{p.Name}}}", StringComparison.Ordinal)).Select(p => p.Name);
+                Assert.All(read, name => Assert.Contains(name, told));
+                Assert.Equal(told.Distinct(), told);
+
+                // whoever takes a body of some size says what it is
+                if (route.Metadata.GetMetadata<RouteRules>()!.MaxBody > RouteRules.NoBody)
+                    Assert.NotEmpty(operation["requestBody"]!["content"]!.AsObject());
+                Assert.DoesNotContain(operation["responses"]!.AsObject(), r => r.Key is "200" && method == "GET" && r.Value!["content"]!.AsObject().Count == 0 && !path.StartsWith("/v", StringComparison.Ordinal) && path != "/");
+            }
+        }
+
+        // and what it says of them is what the service takes
+        foreach (var (path, operations) in document["paths"]!.AsObject().Where(p => !p.Key.Contains('{', StringComparison.Ordinal)))
+        {
+            foreach (var parameter in operations!["get"]?["parameters"]?.AsArray() ?? [])
+            {
+                var schema = parameter!["schema"]!;
+                var name = parameter["name"]!.GetValue<string>();
+                var values = (schema["enum"] ?? schema["items"]?["enum"])?.AsArray().Select(v => v!.GetValue<string>()).ToArray() ?? (name == "limit" ? ["1", "1000"] : []);
+                foreach (var value in values)
+                    (await service.Operator.SendAsync("GET", $"{path}?{name}={value}")).Expect(HttpStatusCode.OK);
+                if (values.Length > 0)
+                    Assert.Equal(HttpStatusCode.BadRequest, (await service.Operator.SendAsync("GET", $"{path}?{name}=0x")).Status);
+            }
+        }
+    }
+
+    private static string PathOf(RouteEndpoint route, string about) => "/" + route.RoutePattern.RawText!.TrimStart('/')
+        .Replace("{id}", about, StringComparison.Ordinal).Replace("{number}", "0", StringComparison.Ordinal)
+        .Replace("{name}", about, StringComparison.Ordinal).Replace("{session}", "x", StringComparison.Ordinal)
+        .Replace("{thumbprint}", "00", StringComparison.Ordinal).Replace("{hash}", "00", StringComparison.Ordinal);
 
     private static IEnumerable<string> References(JsonNode node) => node switch
     {

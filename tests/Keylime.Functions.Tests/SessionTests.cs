@@ -148,6 +148,51 @@ public sealed class SessionTests
     }
 
     [Fact]
+    public async Task One_agents_proofs_are_no_licence_for_what_others_send_from_its_address()
+    {
+        await using var service = await TestService.StartAsync();
+        using var agent = new TestAgent(service, "node", new Testing.SoftwareTpm(Tpm.TpmAlgorithm.Ecdsa));
+        var blob = (await service.Anonymous.SendAsync("POST", "/v2.6/agents/node", agent.Registration())).Expect(HttpStatusCode.OK)["results"]!["blob"]!.GetValue<string>();
+        var right = new JsonObject { ["auth_tag"] = agent.Tag(blob) };
+        Assert.Equal(Hosting.RateLimits.RegistrationsPerAgent - 1, await CountAsync(Hosting.RateLimits.RegistrationsPerAgent, _ => service.Anonymous.SendAsync("PUT", "/v2.6/agents/node", right), HttpStatusCode.OK));
+
+        // strangers, each under another name
+        var strangers = await CountAsync(Hosting.RateLimits.PerAddress + 100, i => service.Anonymous.SendAsync("PUT", $"/v2.6/agents/n{i}", right), HttpStatusCode.NotFound);
+        Assert.InRange(strangers, Hosting.RateLimits.PerAddress - 1, Hosting.RateLimits.PerAddress + Hosting.RateLimits.RegistrationsPerAgent);
+        Assert.Equal(HttpStatusCode.TooManyRequests, (await service.Anonymous.SendAsync("POST", "/v3.0/sessions", agent.SessionRequest(), Http.JsonApi)).Status);
+    }
+
+    [Theory]
+    [InlineData("POST", "/v3.0/sessions")]
+    [InlineData("POST", "/v2.6/agents/busy")]
+    [InlineData("POST", "/v2.6/agents")]
+    [InlineData("PUT", "/v2.6/agents/busy")]
+    public async Task One_agent_that_asks_without_end_does_not_lock_out_those_behind_its_address(string method, string path)
+    {
+        await using var service = await TestService.StartAsync();
+        using var busy = new TestAgent(service, "busy", new Testing.SoftwareTpm(Tpm.TpmAlgorithm.Ecdsa));
+        var body = path.EndsWith("sessions", StringComparison.Ordinal) ? busy.SessionRequest() : busy.Registration();
+        body["agent_id"] ??= path == "/v2.6/agents" ? "busy" : null;
+        body["auth_tag"] = method == "PUT" ? new string('0', 96) : null;
+        var last = HttpStatusCode.OK;
+        for (var i = 0; i < Hosting.RateLimits.PerAddress + 10; i++)
+            last = (await service.Anonymous.SendAsync(method, path, body.DeepClone(), Http.JsonApi)).Status;
+        Assert.Equal(HttpStatusCode.TooManyRequests, last);
+        using var neighbour = new TestAgent(service, "neighbour", new Testing.SoftwareTpm(Tpm.TpmAlgorithm.Ecdsa));
+        await neighbour.RegisterAsync();
+        (await service.Anonymous.SendAsync("POST", "/v3.0/sessions", neighbour.SessionRequest(), Http.JsonApi)).Expect(HttpStatusCode.OK);
+    }
+
+    // How many of so many requests are answered so, before the first that is not.
+    private static async Task<int> CountAsync(int most, Func<int, Task<Reply>> send, HttpStatusCode status)
+    {
+        var count = 0;
+        while (count < most && (await send(count)).Status == status)
+            count++;
+        return count;
+    }
+
+    [Fact]
     public async Task Challenges_are_fresh()
     {
         await using var service = await TestService.StartAsync();

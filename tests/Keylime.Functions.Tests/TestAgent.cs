@@ -20,7 +20,7 @@ internal sealed class TestAgent : IDisposable
     private TestAgent(TestAgent other, TestService service, SoftwareTpm tpm)
     {
         Directory.Delete(Path.GetDirectoryName(_log)!); // made by the field
-        (Service, Id, Tpm, _log, Ima, BootTime, _ownsLog) = (service, other.Id, tpm, other._log, other.Ima, other.BootTime, false);
+        (Service, Id, Tpm, _log, Ima, BootTime, BootLog, _ownsLog) = (service, other.Id, tpm, other._log, other.Ima, other.BootTime, other.BootLog, false);
     }
 
     public TestAgent(TestService service, string id, SoftwareTpm? tpm = null)
@@ -47,9 +47,15 @@ internal sealed class TestAgent : IDisposable
     /// <summary>What it sends as its endorsement certificate.</summary>
     public string EndorsementCertificate { get; set; } = "";
 
+    /// <summary>Its firmware's event log; <see langword="null"/> for a machine that has none to offer.</summary>
+    public byte[]? BootLog { get; set; }
+
     public DateTimeOffset BootTime { get; set; } = new(2026, 11, 23, 8, 0, 0, TimeSpan.Zero);
 
     public byte[] ImaList => File.Exists(_log) ? File.ReadAllBytes(_log) : [];
+
+    /// <summary>Puts other lines in the list's place; the PCR stays.</summary>
+    public Task WriteListAsync(byte[] list) => File.WriteAllBytesAsync(_log, list, Cancel);
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
@@ -115,6 +121,13 @@ internal sealed class TestAgent : IDisposable
     }
 
     public Task MeasureAsync(string path) => Ima.MeasureAsync(SHA256.HashData(Encoding.UTF8.GetBytes(path)), Encoding.UTF8.GetBytes(path), Cancel);
+
+    /// <summary>A new boot: the list starts anew.</summary>
+    public async Task RestartImaAsync()
+    {
+        File.Delete(_log);
+        await Ima.StartAsync(Cancel);
+    }
 
     /// <summary>A policy that allows exactly what is in the list now.</summary>
     public async Task PutPolicyAsync() => Assert.True(await TryPutPolicyAsync(Service));
@@ -208,9 +221,15 @@ internal sealed class TestAgent : IDisposable
     {
         var (scheme, hash) = (Tpm.AttestationKey.Scheme.Algorithm.ProtocolName(), Tpm.AttestationKey.Scheme.Hash.ProtocolName());
         var pcrs = new JsonArray([.. Enumerable.Range(0, 24).Select(i => (JsonNode)i)]);
+        var uefi = new JsonObject
+        {
+            ["evidence_class"] = "log",
+            ["evidence_type"] = "uefi_log",
+            ["capabilities"] = new JsonObject { ["evidence_version"] = "2.1", ["entry_count"] = 1, ["formats"] = new JsonArray("application/octet-stream") },
+        };
         return Document("attestation", new JsonObject
         {
-            ["evidence_supported"] = new JsonArray(
+            ["evidence_supported"] = new JsonArray([
                 new JsonObject
                 {
                     ["evidence_class"] = "certification",
@@ -245,7 +264,9 @@ internal sealed class TestAgent : IDisposable
                         ["appendable"] = true,
                         ["formats"] = new JsonArray("text/plain"),
                     },
-                }),
+                },
+                .. BootLog is null ? Array.Empty<JsonNode>() : [uefi],
+            ]),
             ["system_info"] = new JsonObject { ["boot_time"] = BootTime.ToString("yyyy-MM-ddTHH:mm:ssZ", CultureInfo.InvariantCulture) },
         });
     }
@@ -270,14 +291,17 @@ internal sealed class TestAgent : IDisposable
             reply.Location!,
             Convert.FromBase64String(quote["challenge"]!.GetValue<string>()),
             new PcrSelection(algorithm, PcrSet.Of([.. pcrs!.AsArray().Select(p => p!.GetValue<int>())])),
-            requested.Count > 1 ? requested[1]!["chosen_parameters"]!["starting_offset"]!.GetValue<int>() : null);
+            requested.FirstOrDefault(r => r!["evidence_type"]!.GetValue<string>() == "ima_log")?["chosen_parameters"]!["starting_offset"]!.GetValue<int>())
+        {
+            BootLog = requested.Any(r => r!["evidence_type"]!.GetValue<string>() == "uefi_log"),
+        };
     }
 
     /// <summary>Evidence as it should be; the parts are the caller's to alter.</summary>
     public Collected Collect(Asked asked)
     {
         var (message, signature, pcrs) = Tpm.Quote(asked.Nonce, asked.Selection);
-        return new Collected(message, signature, pcrs, asked.Offset is { } offset ? LinesFrom(offset) : null);
+        return new Collected(message, signature, pcrs, asked.Offset is { } offset ? LinesFrom(offset) : null) { BootLog = asked.BootLog ? BootLog : null };
     }
 
     public Task<Reply> SubmitAsync(Asked asked, Collected evidence) =>
@@ -308,16 +332,21 @@ internal sealed class TestAgent : IDisposable
     private byte[] LinesFrom(int line)
     {
         var list = ImaList.AsSpan();
-        for (; line > 0; line--)
+        for (; line > 0 && !list.IsEmpty; line--) // a list that became shorter has nothing there
             list = list[(list.IndexOf((byte)'\n') + 1)..];
         return list.ToArray();
     }
 }
 
-internal sealed record Asked(string Location, byte[] Nonce, PcrSelection Selection, int? Offset);
+internal sealed record Asked(string Location, byte[] Nonce, PcrSelection Selection, int? Offset)
+{
+    public bool BootLog { get; init; }
+}
 
 internal sealed record Collected(byte[] Message, byte[] Signature, byte[] Pcrs, byte[]? Lines)
 {
+    public byte[]? BootLog { get; init; }
+
     public JsonObject ToJson()
     {
         var items = new JsonArray(new JsonObject
@@ -331,6 +360,16 @@ internal sealed record Collected(byte[] Message, byte[] Signature, byte[] Pcrs, 
                 ["subject_data"] = Convert.ToBase64String(Pcrs),
             },
         });
+        if (BootLog is not null)
+        {
+            items.Add(new JsonObject
+            {
+                ["evidence_class"] = "log",
+                ["evidence_type"] = "uefi_log",
+                ["data"] = new JsonObject { ["entries"] = Convert.ToBase64String(BootLog) },
+            });
+        }
+
         if (Lines is not null)
         {
             items.Add(new JsonObject

@@ -77,6 +77,11 @@ internal sealed class TestService : IAsyncDisposable
     public T Get<T>()
         where T : notnull => _app.Services.GetRequiredService<T>();
 
+    public async Task TrustAsync(string pem) => (await Operator.SendAsync("POST", "/v1/trust", pem, "application/x-pem-file")).Expect(System.Net.HttpStatusCode.OK);
+
+    public async Task PutRuleAsync(string name, System.Text.Json.Nodes.JsonObject rule) =>
+        (await Operator.SendAsync("PUT", $"/v1/enrolment-rules/{name}", rule)).Expect(System.Net.HttpStatusCode.OK);
+
     public HttpClient CreateClient(string? token)
     {
         var handler = new HttpClientHandler
@@ -91,7 +96,7 @@ internal sealed class TestService : IAsyncDisposable
                     && (errors & ~System.Net.Security.SslPolicyErrors.RemoteCertificateChainErrors) == 0;
             },
         };
-        var client = new HttpClient(handler) { BaseAddress = Url };
+        var client = new HttpClient(new DocumentedAnswers(this, handler)) { BaseAddress = Url };
         if (token is not null)
             client.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", token);
         _clients.Add(client);
@@ -110,6 +115,38 @@ internal sealed class TestService : IAsyncDisposable
         if (_ownFolder is not null)
             Directory.Delete(_ownFolder, recursive: true);
     }
+}
+
+/// <summary>Holds every answer of every test against the OpenAPI document: what worked did so with a status and a kind of body that are written there.</summary>
+internal sealed partial class DocumentedAnswers(TestService service, HttpMessageHandler inner) : DelegatingHandler(inner)
+{
+    private (System.Text.RegularExpressions.Regex Path, System.Text.Json.Nodes.JsonObject Operations)[]? _paths;
+
+    protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
+    {
+        var response = await base.SendAsync(request, cancellationToken);
+        if (!response.IsSuccessStatusCode)
+            return response;
+
+        var path = Slashes().Replace(request.RequestUri!.AbsolutePath, "/");
+        _paths ??= [.. OpenApi.Make(service.Get<Microsoft.AspNetCore.Routing.EndpointDataSource>().Endpoints.OfType<Microsoft.AspNetCore.Routing.RouteEndpoint>())["paths"]!.AsObject()
+            .OrderBy(static p => p.Key.Contains('{', StringComparison.Ordinal)) // names before parameters
+            .Select(static p => (new System.Text.RegularExpressions.Regex($"^{Parameter().Replace(p.Key, "[^/]+")}$"), p.Value!.AsObject()))];
+        var operation = _paths.FirstOrDefault(p => p.Path.IsMatch(path)).Operations?[request.Method.Method.ToLowerInvariant()];
+        if (operation is null && path.StartsWith("/trg-", StringComparison.Ordinal))
+            return response; // the host's, and nobody else's
+        var content = operation?["responses"]?[$"{(int)response.StatusCode}"]?["content"]?.AsObject();
+        Assert.True(content is not null, $"{request.Method} {path}: {(int)response.StatusCode} is not in the OpenAPI document.");
+        var media = response.Content.Headers.ContentType?.MediaType;
+        Assert.True(media is null ? content.Count == 0 : content.ContainsKey(media), $"{request.Method} {path}: {media ?? "no body"} is not in the OpenAPI document.");
+        return response;
+    }
+
+    [System.Text.RegularExpressions.GeneratedRegex("//+")]
+    private static partial System.Text.RegularExpressions.Regex Slashes();
+
+    [System.Text.RegularExpressions.GeneratedRegex(@"\{\w+\}")]
+    private static partial System.Text.RegularExpressions.Regex Parameter();
 }
 
 /// <summary>What was logged.</summary>

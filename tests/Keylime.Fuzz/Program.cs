@@ -45,6 +45,8 @@ namespace Keylime.Fuzz
         private static readonly Lazy<Recorded> Loaded = new(static () => Recorded.Load(Evidence));
         private static readonly Lazy<PublicArea> Key = new(static () => Fixed(KeyTemplates.EkEccP256));
 
+        private static readonly Lazy<VerifiedQuote> Quoted = new(static () => BootLogBuilder.Debian(TpmAlgorithm.Sha256).Prove(TpmAlgorithm.Sha256, new PcrSet(0xFF)));
+
         private static Recorded Case => Loaded.Value;
 
         private static PublicArea Ek => Key.Value;
@@ -54,17 +56,38 @@ namespace Keylime.Fuzz
         public static IReadOnlyDictionary<string, Action<byte[]>> All { get; } = new Dictionary<string, Action<byte[]>>
         {
             ["structures"] = Structures,
+            ["responses"] = static bytes => Responses.Answer(bytes).GetAwaiter().GetResult(),
             ["certificates"] = Certificates,
             ["ima"] = static bytes => Judge(Case.Evidence with { ImaLines = bytes }),
+            ["lists"] = static bytes => Judge(Case.Evidence with { ImaLines = bytes, ImaFormat = ImaListFormat.Binary }),
+            ["states"] = ListTargets.States,
             ["quotes"] = Quotes,
-            ["policies"] = static bytes => RuntimePolicy.TryParse(bytes, out _, out _),
+            ["policies"] = ListTargets.Policies,
+            ["signatures"] = RuntimeTargets.Signatures,
+            ["keys"] = RuntimeTargets.Keys,
+            ["devices"] = RuntimeTargets.Devices,
+            ["envelopes"] = RuntimeTargets.Envelopes,
+            ["patterns"] = RuntimeTargets.Patterns,
+            ["bootlogs"] = BootLogs,
+            ["bootdata"] = BootEvents,
+            ["bootpolicies"] = BootTargets.Policies,
+            ["bootmakers"] = BootTargets.Makers,
         };
 
         public static IEnumerable<byte[]> SeedsOf(string target) => target switch
         {
-            "structures" => [KeyTemplates.EkRsa2048.Encode(), KeyTemplates.EkEccP256.EncodeSized(), Read("ak.pub"), Read("message"), Read("signature"), Read("pcrs"), new CredentialBlob(new byte[40], new byte[256]).Encode()],
+            "structures" => [KeyTemplates.EkRsa2048.Encode(), KeyTemplates.EkEccP256.EncodeSized(), Read("ak.pub"), Read("message"), Read("signature"), Read("pcrs"), new CredentialBlob(new byte[40], new byte[256]).Encode(),
+                KeyTemplates.Iak("H-3").Encode(), new SealedArea { AuthPolicy = new byte[32] }.Encode(),
+                CertifyStatement.Encode(new byte[34], new byte[32], default, 1, new byte[34], new byte[34]), new TpmSignature.Ecdsa(TpmAlgorithm.Sha256, new byte[32], new byte[32]).Encode()],
+            "responses" => Responses.Seeds(Read("ak.pub"), Read("message"), Read("signature")),
             "certificates" => [TestCertificates.Issue(Ek).RawData, [0x02, 0x10, .. TestCertificates.Issue(Ek).RawData, 0, 0], Encoding.ASCII.GetBytes(TestCertificates.Issue(Ek).ExportCertificatePem())],
             "ima" => [Read("list"), [.. Read("list").Take(600)]],
+            "lists" => [ListTargets.Binary(Read("list")), [10, 0, 0, 0, .. new byte[20], 3, 0, 0, 0, .. "ima"u8, .. new byte[20], 2, 0, 0, 0, .. "/x"u8]],
+            "states" => [ImaState.Empty.Encode(), (ImaState.Empty with { Violations = 3, BudgetSpent = 2 }).Encode()],
+            "bootlogs" => [BootLogBuilder.Debian(TpmAlgorithm.Sha1, TpmAlgorithm.Sha256).Build(), BootLogBuilder.Debian().Build()],
+            "bootdata" => [.. BootLogBuilder.Debian(TpmAlgorithm.Sha256).Events.DistinctBy(static e => e.Type).Select(static e => (byte[])[.. BootData.U32(e.Type), .. e.Data])],
+            "signatures" or "keys" or "devices" or "envelopes" or "patterns" => RuntimeTargets.SeedsOf(target),
+            "bootpolicies" or "bootmakers" => BootTargets.SeedsOf(target),
             "quotes" => [Join(Read("message"), Read("signature"), Read("pcrs"))],
             _ => [Read("policy.json"), Encoding.ASCII.GetBytes("""{"meta":{"version":1},"release":0,"digests":{"/a":["00"]},"excludes":["a(b|c)*"],"keyrings":{},"ima":{"ignored_keyrings":[],"log_hash_alg":"sha1"},"ima-buf":{},"verification-keys":""}""")],
         };
@@ -94,6 +117,25 @@ namespace Keylime.Fuzz
             Tolerate(() => NvCertificates.Split(bytes));
             var text = bytes is [(byte)'-', ..] ? Encoding.UTF8.GetString(bytes) : Convert.ToBase64String(bytes);
             _ = EndorsementKeys.Check(Ek, text, [TestCertificates.Root], Now);
+        }
+
+        private static void BootLogs(byte[] bytes)
+        {
+            if (!BootLog.TryParse(bytes, out var log, out _))
+                return;
+            if (!BootLogBuilder.From(log).Build().AsSpan().SequenceEqual(bytes))
+                throw new InvalidOperationException("malleable");
+            foreach (var one in log.Events)
+                _ = one.UntrustedData.ToString();
+            if (log.Banks.Contains(TpmAlgorithm.Sha256))
+                _ = BootReplay.Replay(log, Quoted.Value, Quoted.Value.Pcrs.Covered);
+        }
+
+        // A type, and data for it.
+        private static void BootEvents(byte[] bytes)
+        {
+            if (bytes.Length >= sizeof(uint))
+                BootLogs(new BootLogBuilder(TpmAlgorithm.Sha256).Add(bytes[0] % 16, BitConverter.ToUInt32(bytes), bytes.AsSpan(sizeof(uint))).Build());
         }
 
         private static void Quotes(byte[] bytes)
@@ -173,6 +215,7 @@ namespace Keylime.Fuzz
                     Quote = new QuoteRequest(Convert.FromHexString(about["nonce"]!.GetValue<string>()), asked, key.Scheme),
                     Identity = IdentityLevel.EndorsementKey,
                     Runtime = policy,
+                    At = new DateTimeOffset(2026, 11, 24, 12, 0, 0, TimeSpan.Zero),
                 },
                 new Evidence(new QuoteEvidence(Read("message"), Read("signature"), Read("pcrs")), Read("list")));
         }

@@ -28,6 +28,23 @@ public sealed class MessageTests
     public void Upstreams_messages_may_have_members_nobody_knows(string text, bool good) =>
         Check(good, () => JsonSerializer.Deserialize(text, UpstreamJson.Default.ActivateRequest));
 
+    [Theory]
+    [InlineData("""{"data":{"type":"session","attributes":{}}}""", true)]
+    [InlineData("""{"data":{"type":"session","attributes":null}}""", false)]
+    [InlineData("""{"data":{"type":"session"}}""", false)]
+    [InlineData("""{"data":{"type":null,"attributes":{}}}""", false)]
+    [InlineData("""{"data":null}""", false)]
+    public void A_document_has_a_resource_with_attributes(string text, bool good) =>
+        Check(good, () => JsonSerializer.Deserialize(text, UpstreamJson.Default.DocumentSessionAttributes));
+
+    [Theory]
+    [InlineData("""{"code":200,"status":"Success","results":{"blob":"AAAA"}}""", true)]
+    [InlineData("""{"code":200,"status":"Success","results":{"blob":null}}""", false)]
+    [InlineData("""{"code":200,"status":"Success","results":null}""", false)]
+    [InlineData("""{"code":200,"status":"Success"}""", false)]
+    public void An_envelope_has_results(string text, bool good) =>
+        Check(good, () => JsonSerializer.Deserialize(text, UpstreamJson.Default.EnvelopeRegisterResults));
+
     [Fact]
     public void A_message_nested_without_end_is_refused()
     {

@@ -103,12 +103,12 @@ internal sealed class Bench : IAsyncDisposable
     }
 
     /// <summary>The doctor ends with 1 and no error: what is wrong stands in its lines.</summary>
-    public async Task<(int Exit, string Out, string Error)> RunDoctorAsync()
+    public async Task<(int Exit, string Out, string Error)> RunDoctorAsync(params string[] args)
     {
         using var output = new StringWriter();
         using var error = new StringWriter();
         var surroundings = new Surroundings { In = Stream.Null, Out = output, Error = error, Variable = name => _variables.GetValueOrDefault(name), Interactive = false, Clock = TimeProvider.System };
-        return (await Cli.RunAsync(["doctor"], surroundings, TestContext.Current.CancellationToken), output.ToString(), error.ToString());
+        return (await Cli.RunAsync(["doctor", .. args], surroundings, TestContext.Current.CancellationToken), output.ToString(), error.ToString());
     }
 
     public async ValueTask DisposeAsync()

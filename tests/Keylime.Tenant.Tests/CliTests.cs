@@ -96,7 +96,7 @@ public sealed class CliTests
         }));
         Assert.Matches(@"node\.failed +a +why", (await bench.RunAsync("node", "events", "a", "--limit", "5")).Out);
         Assert.Equal("at,type,subject,detail\n2026-11-24 11:00:00Z,node.failed,a,why\n", (await bench.RunAsync("node", "events", "a", "--limit", "5", "--output", "csv")).Out);
-        Assert.Contains("pass", (await bench.RunAsync("node", "verdicts", "a")).Out, StringComparison.Ordinal);
+        Assert.Contains("pass  identity ek-key, boot none, runtime ima", (await bench.RunAsync("node", "verdicts", "a")).Out, StringComparison.Ordinal); // how weakly its TPM is known
         Assert.Equal(6, JsonNode.Parse((await bench.RunAsync("node", "verdicts", "a", "--json")).Out)!["verdicts"]![0]!["attestation"]!.GetValue<int>());
         Assert.Equal(0, (await bench.RunAsync("node", "retire", "a")).Exit);
     }
@@ -104,7 +104,7 @@ public sealed class CliTests
     [Fact]
     public async Task Policies()
     {
-        const string summary = """{"name":"p","digest":"ab","size":2,"paths":1,"excludes":0,"warnings":["careful"],"updatedAt":"2026-11-24T11:00:00Z"}""";
+        const string summary = """{"name":"p","kind":"runtime","digest":"ab","size":2,"paths":1,"excludes":0,"warnings":["careful"],"updatedAt":"2026-11-24T11:00:00Z","signers":[]}""";
         await using var bench = await Bench.StartAsync(r => r switch
         {
             "PUT /v1/policies/p" => (201, summary),
@@ -138,6 +138,7 @@ public sealed class CliTests
         Assert.True(RuntimePolicy.TryParse(Encoding.UTF8.GetBytes(made.Out), out var policy, out var error), error);
         Assert.Equal((3, 1), (policy.Paths, policy.Excludes));
         Assert.Empty(policy.Warnings);
+        Assert.Equal(3, JsonNode.Parse(made.Out)!["meta"]!["generator"]!.GetValue<int>()); // under less than 2 an upstream verifier judges nothing
         Assert.Equal(2, JsonNode.Parse(made.Out)!["digests"]!["/bin/signed"]!.AsArray().Count);
 
         foreach (var text in (string[])["", "nonsense\n", $"10 {hash} ima-buf sha256:00 x\n", $"10 00 ima-ng sha256:00 /x\n"])
@@ -311,12 +312,33 @@ public sealed class CliTests
             "GET /health" => (200, """{"status":"ok","version":"0.1.0","store":"sqlite"}"""),
             "GET /v1/trust" => (200, """{"certificates":[]}"""),
             _ when r.StartsWith("GET /v1/policies", StringComparison.Ordinal) => (200, """{"policies":[]}"""),
+            _ when r.StartsWith("GET /v1/events?limit=1&type=storage.row_unreadable&since=2", StringComparison.Ordinal) =>
+                (200, """{"events":[{"id":"1","at":"2026-11-24T11:00:00Z","type":"storage.row_unreadable","subject":"service:","detail":"The stored Node 'x' cannot be read"}]}"""),
             _ => (200, $$"""{"nodes":[{{Bench.Node("a", "pending", "Waits for an operator: no rule.")}}]}"""),
         });
         var (exit, text, _) = await bench.RunDoctorAsync();
         Assert.Equal(Exits.Failed, exit);
-        foreach (var line in (string[])["ok      TLS:", "ok      token:", "not ok  trust: no root is trusted", "not ok  policies:", "not ok  enrolment: 1 nodes wait", "next: keylime trust add"])
+        foreach (var line in (string[])["ok      TLS:", "ok      token:", "not ok  trust: no root is trusted", "not ok  policies:", "not ok  enrolment: 1 nodes wait", "next: keylime trust add", "not ok  rows: The stored Node 'x'", "Not all is well"])
             Assert.Contains(line, text, StringComparison.Ordinal);
+
+        (exit, text, _) = await bench.RunDoctorAsync("--output", "json");
+        Assert.Equal((Exits.Failed, false), (exit, JsonNode.Parse(text)!["ok"]!.GetValue<bool>()));
+        var trust = JsonNode.Parse(text)!["findings"]!.AsArray().Single(f => f!["check"]!.GetValue<string>() == "trust")!;
+        Assert.Equal((false, "keylime trust add"), (trust["ok"]!.GetValue<bool>(), trust["next"]!.GetValue<string>()[..17]));
+        Assert.StartsWith("check,ok,detail,next\nlogin,ok,", (await bench.RunDoctorAsync("-o", "csv")).Out, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Many_nodes_come_as_one_document_or_as_lines_and_one_as_a_line()
+    {
+        await using var bench = await Bench.StartAsync(r => r.Contains("/bad", StringComparison.Ordinal) ? (409, Bench.Problem(409, "no")) : (200, Bench.Details(r.Contains("/b/", StringComparison.Ordinal) ? "b" : "a")));
+        bench.In = Encoding.UTF8.GetBytes("id\na\nbad\nb\n");
+        Assert.Equal(["a", "b"], JsonNode.Parse((await bench.RunAsync("node", "retire", "--from", "-", "-o", "json")).Out)!["nodes"]!.AsArray().Select(n => n!["id"]!.GetValue<string>()));
+        var lines = (await bench.RunAsync("node", "reactivate", "--from", "-", "-o", "csv")).Out.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(["node", "a", "b"], lines.Select(l => l.Split(',')[0]));
+        Assert.Equal("a: failed\nb: failed\n", (await bench.RunAsync("node", "retire", "--from", "-")).Out);
+        foreach (var command in (string[][])[["node", "show", "a"], ["node", "enrol", "a"], ["node", "approve", "a"], ["node", "retire", "a"]])
+            Assert.Equal(2, (await bench.RunAsync([.. command, "-o", "csv"])).Out.Split('\n', StringSplitOptions.RemoveEmptyEntries).Length);
     }
 
     [Theory]
@@ -327,6 +349,10 @@ public sealed class CliTests
     {
         await using var bench = await Bench.StartAsync(_ => (200, "{}"));
         Assert.Contains("[suggest:", (await bench.RunAsync("completion", shell)).Out, StringComparison.Ordinal);
-        Assert.Contains("enrol", (await bench.RunAsync("[suggest:16]", "keylime node enr")).Out, StringComparison.Ordinal);
+        Assert.Equal("enrol\n", (await bench.RunAsync("[suggest:16]", "keylime node enr")).Out);
+        Assert.Equal("csv\njson\ntable\n", (await bench.RunAsync("[suggest:27]", "keylime node list --output=")).Out);
+        Assert.Equal("json\n", (await bench.RunAsync("[suggest:28]", "keylime node list --output=j")).Out);
+        Assert.Contains("silent\n", (await bench.RunAsync("[suggest:26]", "keylime node list --state ")).Out, StringComparison.Ordinal);
+        Assert.DoesNotContain("?", (await bench.RunAsync("[suggest:13]", "keylime node ")).Out, StringComparison.Ordinal);
     }
 }

@@ -59,6 +59,8 @@ public sealed class Swtpm : IAsyncDisposable
 
     private string RelayPath { get; }
 
+    private string LogPath => Path.Combine(Folder, "swtpm.log");
+
     /// <summary>Makes a new TPM and powers it on: it is started, and its PCRs are as after a boot that measured nothing.</summary>
     public static async Task<Swtpm> StartAsync(SwtpmOptions? options, CancellationToken cancel)
     {
@@ -87,7 +89,7 @@ public sealed class Swtpm : IAsyncDisposable
 
     /// <summary>Runs a program of tpm2-tools on this TPM, in <see cref="Folder"/>, and gives what it wrote on its standard output.</summary>
     /// <remarks>The tools leave objects loaded, of which a TPM holds three: <c>tpm2_flushcontext -t</c>.</remarks>
-    public Task<string> RunToolAsync(string tool, params string[] args) => SwtpmProcess.RunAsync(tool, Folder, args, Tcti);
+    public Task<string> RunToolAsync(string tool, params string[] args) => ToolProcess.RunAsync(tool, Folder, args, Tcti);
 
     /// <summary>Power off and on again after an orderly shutdown: the reset count goes up, the PCRs start anew.</summary>
     public Task ResetAsync() => CycleAsync(keepState: false);
@@ -115,18 +117,7 @@ public sealed class Swtpm : IAsyncDisposable
     /// <summary>Starts the swtpm again after <see cref="StopAsync"/>, on the same socket, with the same keys.</summary>
     public async Task PowerOnAsync(CancellationToken cancel)
     {
-        var log = Path.Combine(Folder, "swtpm.log");
-        _process = SwtpmProcess.Start(
-            "swtpm",
-            Folder,
-            ["socket", "--tpm2", "--tpmstate", $"dir={_state}", "--server", $"type=unixio,path={SocketPath}",
-                "--ctrl", $"type=unixio,path={ControlPath}", "--flags", "not-need-init", "--log", $"file={log}"],
-            tcti: null);
-        _process.OutputDataReceived += static (_, _) => { };
-        _process.ErrorDataReceived += static (_, _) => { };
-        _process.BeginOutputReadLine(); // read, so that it never waits for a reader
-        _process.BeginErrorReadLine();
-
+        var process = StartProcess("--server", $"type=unixio,path={SocketPath}", "--flags", "not-need-init");
         await using var tpm = OpenClient();
         for (var left = StartTimeout; ; left -= Poll)
         {
@@ -137,18 +128,49 @@ public sealed class Swtpm : IAsyncDisposable
             }
             catch (TpmDeviceException e)
             {
-                if (_process.HasExited || left <= TimeSpan.Zero)
-                    throw new InvalidOperationException($"swtpm did not start: {await ReadLogAsync(log)}", e);
+                if (process.HasExited || left <= TimeSpan.Zero)
+                    throw new InvalidOperationException($"swtpm did not start: {await ReadLogAsync()}", e);
             }
 
             await Task.Delay(Poll, TimeProvider.System, cancel);
         }
     }
 
+    /// <summary>
+    /// Starts the swtpm again after <see cref="StopAsync"/>, for a virtual machine: its power is that machine's, and so is every command.
+    /// </summary>
+    /// <returns>The socket of its control channel, for QEMU's <c>-chardev socket</c>.</returns>
+    public async Task<string> PowerOnForMachineAsync(CancellationToken cancel)
+    {
+        var process = StartProcess();
+        for (var left = StartTimeout; !File.Exists(ControlPath); left -= Poll)
+        {
+            if (process.HasExited || left <= TimeSpan.Zero)
+                throw new InvalidOperationException($"swtpm did not start: {await ReadLogAsync()}");
+            await Task.Delay(Poll, TimeProvider.System, cancel);
+        }
+
+        return ControlPath;
+    }
+
     public async ValueTask DisposeAsync()
     {
         await StopAsync(shutdown: true);
         Directory.Delete(Folder, recursive: true);
+    }
+
+    private Process StartProcess(params IEnumerable<string> more)
+    {
+        _process = ToolProcess.Start(
+            "swtpm",
+            Folder,
+            ["socket", "--tpm2", "--tpmstate", $"dir={_state}", "--ctrl", $"type=unixio,path={ControlPath}", "--log", $"file={LogPath}", .. more],
+            tcti: null);
+        _process.OutputDataReceived += static (_, _) => { };
+        _process.ErrorDataReceived += static (_, _) => { };
+        _process.BeginOutputReadLine(); // read, so that it never waits for a reader
+        _process.BeginErrorReadLine();
+        return _process;
     }
 
     private async Task CycleAsync(bool keepState)
@@ -173,6 +195,5 @@ public sealed class Swtpm : IAsyncDisposable
         }
     }
 
-    private static async Task<string> ReadLogAsync(string path) =>
-        File.Exists(path) ? await File.ReadAllTextAsync(path) : "it wrote no log.";
+    private async Task<string> ReadLogAsync() => File.Exists(LogPath) ? await File.ReadAllTextAsync(LogPath) : "it wrote no log.";
 }

@@ -24,7 +24,7 @@ internal sealed class SwtpmFactory(string folder)
             arguments.Add("--create-ek-cert");
 
         var root = options.WantsAuthority ? await MakeAuthorityAsync() : null;
-        await SwtpmProcess.RunAsync("swtpm_setup", folder, arguments, tcti: null);
+        await ToolProcess.RunAsync("swtpm_setup", folder, arguments, tcti: null);
         return root;
     }
 

@@ -24,6 +24,7 @@ public static class TestCertificates
         var request = new CertificateRequest(name, key, HashAlgorithmName.SHA256);
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
         request.CertificateExtensions.Add(new X509KeyUsageExtension(X509KeyUsageFlags.KeyCertSign, true));
+        request.CertificateExtensions.Add(new X509SubjectKeyIdentifierExtension(request.PublicKey, false));
         using var issued = request.Create(root ?? Root, Start, End, RandomNumberGenerator.GetBytes(8));
         return issued.CopyWithPrivateKey(key);
     }
@@ -39,10 +40,12 @@ public static class TestCertificates
         request.CertificateExtensions.Add(new X509BasicConstraintsExtension(shape.Authority, false, 0, true));
         if (shape.Usage is { } usage)
             request.CertificateExtensions.Add(new X509KeyUsageExtension(usage, true));
-        else
+        else if (!shape.NoUsage)
             request.CertificateExtensions.Add(new X509KeyUsageExtension(key is PublicArea.Rsa ? X509KeyUsageFlags.KeyEncipherment : X509KeyUsageFlags.KeyAgreement, true));
         if (shape.Purpose is { } purpose)
             request.CertificateExtensions.Add(new X509EnhancedKeyUsageExtension([new Oid(purpose)], false));
+        if (shape.Policies.Count > 0)
+            request.CertificateExtensions.Add(new X509Extension("2.5.29.32", PolicySequence(shape.Policies), critical: false));
         if (shape.Maker)
             request.CertificateExtensions.Add(new X509Extension(SubjectAlternativeName, MakerName(shape), critical: true));
         if (shape.UnknownCritical)
@@ -51,6 +54,36 @@ public static class TestCertificates
             request.CertificateExtensions.Add(new X509AuthorityInformationAccessExtension(null, [url]));
 
         return request.Create(issuer.SubjectName, GeneratorOf(issuer), shape.From ?? Latest(Start, issuer.NotBefore), shape.To ?? Earliest(End, issuer.NotAfter), RandomNumberGenerator.GetBytes(8));
+    }
+
+    /// <summary>A certificate as makers of devices write them: for an IAK if the key is restricted, otherwise for an IDevID.</summary>
+    public static X509Certificate2 IssueDevice(PublicArea key, X509Certificate2? issuer = null)
+    {
+        ArgumentNullException.ThrowIfNull(key);
+        var restricted = key.Attributes.HasFlag(ObjectAttributes.Restricted);
+        return Issue(key, issuer, new EndorsementShape
+        {
+            Subject = "CN=device",
+            Maker = false,
+            Usage = X509KeyUsageFlags.DigitalSignature,
+            Purpose = null,
+            Policies = restricted ? ["2.23.133.11.1.1", "2.23.133.11.1.3"] : ["2.23.133.11.1.1", "2.23.133.11.1.2"],
+        });
+    }
+
+    private static byte[] PolicySequence(IEnumerable<string> policies)
+    {
+        var writer = new AsnWriter(AsnEncodingRules.DER);
+        using (writer.PushSequence())
+        {
+            foreach (var policy in policies)
+            {
+                using (writer.PushSequence())
+                    writer.WriteObjectIdentifier(policy);
+            }
+        }
+
+        return writer.Encode();
     }
 
     private static DateTimeOffset Latest(DateTimeOffset one, DateTimeOffset other) => one > other ? one : other;
@@ -63,7 +96,7 @@ public static class TestCertificates
     // GeneralNames with one directory name; its three attributes in one set, in the order of makers and not of DER where a test wants that
     private static byte[] MakerName(EndorsementShape shape)
     {
-        (string Oid, string Value)[] attributes = [("2.23.133.2.1", shape.Manufacturer), ("2.23.133.2.2", shape.Model), ("2.23.133.2.3", "id:00020000")];
+        (string Oid, string Value)[] attributes = [("2.23.133.2.1", shape.Manufacturer), ("2.23.133.2.2", shape.Model), ("2.23.133.2.3", shape.Version)];
         if (shape.MisorderedSet)
             Array.Reverse(attributes);
         var writer = new AsnWriter(AsnEncodingRules.BER);
@@ -112,7 +145,13 @@ public sealed record EndorsementShape
 
     public X509KeyUsageFlags? Usage { get; init; }
 
+    /// <summary>No key usage at all, which restricts nothing.</summary>
+    public bool NoUsage { get; init; }
+
     public bool Authority { get; init; }
+
+    /// <summary>Certificate policies, by their identifiers.</summary>
+    public IReadOnlyList<string> Policies { get; init; } = [];
 
     /// <summary>Whether it has the TPM's manufacturer, model and version.</summary>
     public bool Maker { get; init; } = true;
@@ -120,6 +159,8 @@ public sealed record EndorsementShape
     public string Manufacturer { get; init; } = "id:4B4C4D00";
 
     public string Model { get; init; } = "KT-2";
+
+    public string Version { get; init; } = "id:00020000";
 
     public bool MisorderedSet { get; init; }
 

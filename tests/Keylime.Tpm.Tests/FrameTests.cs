@@ -121,7 +121,12 @@ public static class FrameTests
     private static string PcrResponse(int counter, string bitmap, params string[] values)
     {
         var body = $"{counter:x8}" + "00000001" + "0004" + "03" + bitmap + $"{values.Length:x8}"
-            + string.Concat(values.Select(v => "0014" + string.Concat(Enumerable.Repeat(v, 20))));
+            + string.Concat(values.Select(v => v switch
+            {
+                "" => "0000",
+                "long" => "0020" + new string('a', 64),
+                _ => "0014" + string.Concat(Enumerable.Repeat(v, 20)),
+            }));
         return "8001" + $"{10 + body.Length / 2:x8}" + "00000000" + body;
     }
 
@@ -148,10 +153,30 @@ public static class FrameTests
     [InlineData("040000", "aa")] // another PCR than the one that was asked for
     [InlineData("010000")] // a PCR without its value
     [InlineData("030000", "aa", "bb")] // more than was asked for
+    [InlineData("010000", "long")] // a value that is no digest of the bank
+    [InlineData("010000", "")] // nor is nothing
     public static async Task PCRs_that_were_not_asked_for_are_refused(string bitmap, params string[] values)
     {
         await using var tpm = new TpmClient(new RecordingTpm(PcrResponse(1, bitmap, values)));
         await Assert.ThrowsAsync<TpmFormatException>(async () => await tpm.PcrReadAsync(Pcrs(0), Cancel));
+    }
+
+    [Theory]
+    [InlineData("00000001" + "00000002" + "80000000" + "80000001")] // and again the same two
+    [InlineData("00000001" + "00000001" + "80000000")]
+    public static async Task A_list_without_an_end_is_given_up(string handles)
+    {
+        var body = "01" + handles; // more to come
+        await using var tpm = new TpmClient(new RecordingTpm("8001" + $"{10 + body.Length / 2:x8}" + "00000000" + body));
+        await Assert.ThrowsAsync<TpmFormatException>(async () => await tpm.GetHandlesAsync(0x80000000, Cancel));
+    }
+
+    [Fact]
+    public static async Task Algorithms_in_a_circle_are_given_up()
+    {
+        const string body = "01" + "00000000" + "00000001" + "0004" + "00000004"; // SHA-1, and more to come
+        await using var tpm = new TpmClient(new RecordingTpm("8001" + "00000019" + "00000000" + body));
+        await Assert.ThrowsAsync<TpmFormatException>(async () => await tpm.GetAlgorithmsAsync(Cancel));
     }
 
     [Fact]

@@ -21,6 +21,15 @@ public static class MalformedTests
         Assert.Equal(message, Assert.Throws<TpmFormatException>(() => PublicArea.Parse(Structures.Hex(hex))).Message);
 
     [Theory]
+    [InlineData("0001 000b 00000012 0000 0010 0000", "type is 0x0001, not 0x0008, at byte 0.")] // an RSA key
+    [InlineData("0008 0010 00000012 0000 0010 0000", "nameAlg 0x0010 is no hash this system computes, at byte 2.")] // without a name
+    [InlineData("0008 000b 80000012 0000 0010 0000", "objectAttributes 0x80000012 have reserved bits set at byte 4.")]
+    [InlineData("0008 000b 00000012 0000 0005 000b 0000", "scheme is 0x0005, not 0x0010, at byte 10.")] // an HMAC key
+    [InlineData("0008 000b 00000012 0041", "65 bytes wanted, 0 left, at byte 10.")]
+    public static void Seals(string hex, string message) =>
+        Assert.Equal(message, Assert.Throws<TpmFormatException>(() => SealedArea.Parse(Structures.Hex(hex))).Message);
+
+    [Theory]
     [InlineData("ff544346", "magic is 0xff544346, not 0xff544347, at byte 0.")]
     [InlineData("ff544347 8017", "type is 0x8017, not 0x8018, at byte 4.")] // a certification is no quote
     [InlineData("ff544347 8018 0043", "67 bytes wanted, 0 left, at byte 8.")]

@@ -15,7 +15,7 @@ public sealed class OracleTests : IAsyncLifetime
 
     public async ValueTask InitializeAsync()
     {
-        _swtpm = await Swtpm.StartAsync(null, Cancel);
+        _swtpm = await Swtpm.StartAsync(new SwtpmOptions { PcrBanks = "sha1,sha256,sha384,sha512" }, Cancel);
         _tpm = _swtpm.OpenClient();
     }
 
@@ -142,6 +142,7 @@ public sealed class OracleTests : IAsyncLifetime
     [InlineData("sha1", TpmAlgorithm.Sha1)]
     [InlineData("sha256", TpmAlgorithm.Sha256)]
     [InlineData("sha384", TpmAlgorithm.Sha384)]
+    [InlineData("sha512", TpmAlgorithm.Sha512)]
     public async Task PCR_values_agree(string name, TpmAlgorithm bank)
     {
         foreach (var pcr in new[] { 0, 8, 16, 23 })
@@ -178,6 +179,26 @@ public sealed class OracleTests : IAsyncLifetime
         using var parsed = System.Security.Cryptography.X509Certificates.X509CertificateLoader.LoadCertificate(certificate);
         var ek = await _tpm.CreatePrimaryAsync(TpmClient.Endorsement, Ek(key), Cancel);
         Assert.Equal(parsed.PublicKey.ExportSubjectPublicKeyInfo(), SubjectPublicKeyInfoOf(ek.Public));
+    }
+
+    [Fact]
+    public async Task The_chain_above_an_endorsement_certificate_is_read_from_all_its_indices()
+    {
+        var root = TestCertificates.Root;
+        using var upper = TestCertificates.MakeIntermediate("CN=Upper, O=Maker");
+        using var lower = TestCertificates.MakeIntermediate("CN=Lower, O=Maker", upper);
+        byte[] chain = [.. lower.RawData, .. upper.RawData];
+        var half = lower.RawData.Length - 40; // the first certificate goes on in the second index
+        foreach (var (index, data) in ((uint, byte[])[])[(0x01C00100, chain[..half]), (0x01C00101, [.. chain[half..], .. Enumerable.Repeat((byte)0xFF, 60)]), (0x01C00102, root.RawData)])
+        {
+            await WriteAsync("part", data);
+            await _swtpm.RunToolAsync("tpm2_nvdefine", $"0x{index:x8}", "-C", "o", "-s", $"{data.Length}", "-a", "ownerread|ownerwrite|authread|ppread|no_da");
+            await _swtpm.RunToolAsync("tpm2_nvwrite", $"0x{index:x8}", "-C", "o", "-i", "part");
+        }
+
+        await _swtpm.RunToolAsync("tpm2_nvdefine", "0x01c00103", "-C", "o", "-s", "64", "-a", "ownerread|ownerwrite|authread"); // never written
+        var read = await _tpm.ReadEndorsementChainAsync(Cancel);
+        Assert.Equal([lower.RawData, upper.RawData, root.RawData], read.Select(static c => c.ToArray()));
     }
 
     private static byte[] SubjectPublicKeyInfoOf(PublicArea area)

@@ -25,6 +25,9 @@ internal static class Structures
 
     public const string Credential = "badcc0de 00000001 0004 01020304 0002 0506";
 
+    public const string Seal =
+        "0008 000b 00000012 0020 837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa 0010 0004 01020304";
+
     public static readonly Dictionary<string, (byte[] Example, Func<byte[], byte[]> Rewrite)> All = new()
     {
         ["rsa key"] = (Hex(RsaKey), b => PublicArea.Parse(b).Encode()),
@@ -34,6 +37,7 @@ internal static class Structures
         ["rsassa"] = (Hex(RsaSignature), b => TpmSignature.Parse(b).Encode()),
         ["rsapss"] = (Hex(PssSignature), b => TpmSignature.Parse(b).Encode()),
         ["ecdsa"] = (Hex(EcdsaSignature), b => TpmSignature.Parse(b).Encode()),
+        ["seal"] = (Hex(Seal), b => SealedArea.Parse(b).Encode()),
         ["credential"] = (Hex(Credential), b => CredentialBlob.Parse(b).Encode()),
         ["pcr blob"] = (Recorded.Pcrs, b => PcrBlob.Parse(b).Encode()),
         ["recorded ek"] = (Recorded.EndorsementKey, b => PublicArea.Parse(b).EncodeSized()),

@@ -114,9 +114,23 @@ public static class ValueTests
         NvCertificates.Split(Structures.Hex(data)).Select(c => Convert.ToHexStringLower(c.Span)));
 
     [Theory]
+    [InlineData("3003020101|3003020102", "3003020101 3003020102")]
+    [InlineData("3003020101 30|03020102", "3003020101 3003020102")] // goes on in the next index
+    [InlineData("3003|02|0101", "3003020101")] // and in the one behind that
+    [InlineData("3003020101 ffff|3003020102 0000|3003020103", "3003020101 3003020102 3003020103")] // each index is larger than what is in it
+    [InlineData("3003020101 ffff|0005 3003020102", "3003020101 3003020102")]
+    [InlineData("300302ff00|3003020102", "300302ff00 3003020102")] // what looks like padding is the end of a certificate
+    [InlineData("ffff|3003020102", "3003020102")]
+    [InlineData("", "")]
+    public static void A_chain_is_put_together_from_its_indices(string indices, string certificates) => Assert.Equal(
+        certificates.Split(' ', StringSplitOptions.RemoveEmptyEntries),
+        NvCertificates.Split([.. indices.Split('|').Select(i => (ReadOnlyMemory<byte>)Structures.Hex(i))]).Select(c => Convert.ToHexStringLower(c.Span)));
+
+    [Theory]
     [InlineData("3004020101")]
     [InlineData("3003020101 3003")]
     [InlineData("3080020101 00")]
+    [InlineData("30820009 3003020101")] // though what is inside is whole
     public static void Half_a_certificate_is_refused(string data) =>
         Assert.Throws<TpmFormatException>(() => NvCertificates.Split(Structures.Hex(data)));
 

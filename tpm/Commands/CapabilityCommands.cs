@@ -3,7 +3,7 @@ using System.Collections.Immutable;
 namespace Keylime.Tpm.Commands;
 
 /// <summary>TPM_CAP (Part 2, 6.12).</summary>
-internal enum Capability
+internal enum Capability : uint // a TPM may say any of them
 {
     Algorithms = 0,
     Handles = 1,

@@ -108,7 +108,7 @@ internal readonly record struct Import(uint Parent, ReadOnlyMemory<byte> Public,
     public static byte[] ReadResponse(uint handle, ref TpmReader parameters) => parameters.ReadSized().ToArray();
 }
 
-/// <summary>TPM2_RSA_Decrypt (Part 3, 14.3), OAEP with a hash, or with the key's own scheme.</summary>
+/// <summary>TPM2_RSA_Decrypt (Part 3, 14.3), OAEP with a hash.</summary>
 internal readonly record struct RsaDecrypt(uint Key, ReadOnlyMemory<byte> CipherText, TpmAlgorithm Hash, ReadOnlyMemory<byte> Label) : ITpmCommand<byte[]>
 {
     private const int MaxMessage = 512;

@@ -143,11 +143,7 @@ public abstract class PublicArea
         if (type is not (TpmAlgorithm.Rsa or TpmAlgorithm.Ecc))
             throw new TpmFormatException($"object type 0x{(ushort)type:x4} is neither RSA nor ECC,", at);
 
-        var nameAt = reader.Position;
-        var nameAlgorithm = (TpmAlgorithm)reader.ReadUInt16();
-        if (!nameAlgorithm.IsHash())
-            throw new TpmFormatException($"nameAlg 0x{(ushort)nameAlgorithm:x4} is no hash this system computes,", nameAt);
-
+        var nameAlgorithm = ReadNameAlgorithm(ref reader);
         var attributes = ReadAttributes(ref reader);
         var policy = reader.ReadSized(MaxPolicy, "authPolicy").ToArray();
         var symmetric = SymmetricDefinition.Read(ref reader);
@@ -185,8 +181,15 @@ public abstract class PublicArea
         };
     }
 
+    internal static TpmAlgorithm ReadNameAlgorithm(ref TpmReader reader)
+    {
+        var at = reader.Position;
+        var algorithm = (TpmAlgorithm)reader.ReadUInt16();
+        return algorithm.IsHash() ? algorithm : throw new TpmFormatException($"nameAlg 0x{(ushort)algorithm:x4} is no hash this system computes,", at);
+    }
+
     // "reserved: shall be zero" (Part 2, 8.3.2)
-    private static ObjectAttributes ReadAttributes(ref TpmReader reader)
+    internal static ObjectAttributes ReadAttributes(ref TpmReader reader)
     {
         const uint reserved = 0xFFF0_F009;
         var at = reader.Position;

@@ -23,8 +23,8 @@ public sealed class SealedArea
         reader.Expect((ushort)TpmAlgorithm.KeyedHash, "type");
         var area = new SealedArea
         {
-            NameAlgorithm = (TpmAlgorithm)reader.ReadUInt16(),
-            Attributes = (ObjectAttributes)reader.ReadUInt32(),
+            NameAlgorithm = PublicArea.ReadNameAlgorithm(ref reader),
+            Attributes = PublicArea.ReadAttributes(ref reader),
             AuthPolicy = reader.ReadSized(TpmAlgorithms.MaxDigestSize, "authPolicy").ToArray(),
             Unique = ReadUnique(ref reader),
         };

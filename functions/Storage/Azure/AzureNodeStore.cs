@@ -53,6 +53,8 @@ internal sealed class AzureNodeStore(AzureAccounts accounts, UnreadableRows unre
 
         if (query.RuntimePolicy is { } policy)
             parts.Add(TableClient.CreateQueryFilter($"Policy eq {policy}"));
+        if (query.BootPolicy is { } boot)
+            parts.Add(TableClient.CreateQueryFilter($"BootPolicy eq {boot}"));
         if (query.HasOpen is { } open)
             parts.Add(TableClient.CreateQueryFilter($"Open eq {open}"));
         return parts.Count == 0 ? null : string.Join(" and ", parts);
@@ -70,6 +72,7 @@ internal sealed class AzureNodeStore(AzureAccounts accounts, UnreadableRows unre
         entity["Retired"] = node.RetiredAt is not null;
         entity["Open"] = node.Open is not null;
         entity["Policy"] = node.RuntimePolicy ?? "";
+        entity["BootPolicy"] = node.BootPolicy ?? "";
         return entity;
     }
 }

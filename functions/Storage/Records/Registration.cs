@@ -47,6 +47,9 @@ internal sealed record Registration
 
     public string? Model { get; init; }
 
+    /// <summary>Of the TPM's firmware, when it was certified.</summary>
+    public string? Version { get; init; }
+
     /// <summary>Another attestation key, offered by whoever knows the endorsement key, which is public: nobody has proven it yet.</summary>
     public KeyProposal? Offer { get; init; }
 

@@ -16,6 +16,7 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
     [
         RecordKinds.Policies.Name, RecordKinds.EndorsementOwners.Name, RecordKinds.KnownEndorsementKeys.Name,
         RecordKinds.TrustedCertificates.Name, RecordKinds.EnrolmentRules.Name, RecordKinds.AccessTokens.Name,
+        RecordKinds.PolicySigners.Name,
     ];
 
     private readonly string _connectionString;
@@ -133,6 +134,15 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
             COMMIT;
             """);
         create.ExecuteNonQuery();
+
+        // Added later, and null for whoever does not know of it.
+        using var known = connection.Command("SELECT count(*) FROM pragma_table_info('nodes') WHERE name = 'boot_policy'");
+        if ((long)(known.ExecuteScalar() ?? 0L) == 0)
+        {
+            using var add = connection.Command("ALTER TABLE nodes ADD COLUMN boot_policy TEXT");
+            add.ExecuteNonQuery();
+        }
+
         return true;
     }
 }

@@ -23,8 +23,8 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, UnreadableRows un
     {
         var etag = SqliteCommands.NewETag();
         var added = connection.TryInsert("""
-            INSERT INTO nodes (partition, id, etag, verdict, late_at, silent_at, retired, open, policy, body)
-            VALUES ($partition, $id, $etag, $verdict, $late, $silent, $retired, $open, $policy, $body)
+            INSERT INTO nodes (partition, id, etag, verdict, late_at, silent_at, retired, open, policy, boot_policy, body)
+            VALUES ($partition, $id, $etag, $verdict, $late, $silent, $retired, $open, $policy, $boot_policy, $body)
             """, Columns(node, etag));
         return added ? new Stored<Node>(node, etag) : null;
     }, cancel);
@@ -34,7 +34,7 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, UnreadableRows un
         var etag = SqliteCommands.NewETag();
         var changed = connection.Execute("""
             UPDATE nodes SET etag = $etag, verdict = $verdict, late_at = $late, silent_at = $silent, retired = $retired,
-                open = $open, policy = $policy, body = $body
+                open = $open, policy = $policy, boot_policy = $boot_policy, body = $body
             WHERE partition = $partition AND id = $id AND etag = $read
             """, [.. Columns(next, etag), ("$read", read.ETag)]);
         return changed == 1 ? new Stored<Node>(next, etag) : null;
@@ -46,10 +46,10 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, UnreadableRows un
         using var command = connection.Command($"""
             SELECT partition || '|' || id, body FROM nodes
             WHERE (partition, id) > ($partition, $id) AND {StateFilter(query.State)}
-                AND ($policy IS NULL OR policy = $policy) AND ($open IS NULL OR open = $open)
+                AND ($policy IS NULL OR policy = $policy) AND ($boot_policy IS NULL OR boot_policy = $boot_policy) AND ($open IS NULL OR open = $open)
             ORDER BY partition, id LIMIT $limit
             """,
-            ("$partition", partition), ("$id", id), ("$now", query.Now.UtcTicks), ("$policy", query.RuntimePolicy),
+            ("$partition", partition), ("$id", id), ("$now", query.Now.UtcTicks), ("$policy", query.RuntimePolicy), ("$boot_policy", query.BootPolicy),
             ("$open", query.HasOpen is { } open ? (open ? 1 : 0) : null), ("$limit", limit + 1));
         return _rows.ToPage(command.ReadRows(), limit, static place => place[(place.IndexOf('|') + 1)..]);
     }, cancel);
@@ -73,6 +73,6 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, UnreadableRows un
         ("$verdict", node.Last switch { null => NoVerdict, { Pass: true } => Passed, _ => Failed }),
         ("$late", node.LateAt?.UtcTicks ?? long.MaxValue), ("$silent", node.SilentAt?.UtcTicks ?? long.MaxValue),
         ("$retired", node.RetiredAt is null ? 0 : 1), ("$open", node.Open is null ? 0 : 1),
-        ("$policy", node.RuntimePolicy), ("$body", _rows.Encode(node)),
+        ("$policy", node.RuntimePolicy), ("$boot_policy", node.BootPolicy), ("$body", _rows.Encode(node)),
     ];
 }

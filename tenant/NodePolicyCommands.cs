@@ -1,0 +1,55 @@
+using System.CommandLine;
+using System.Net.Http.Json;
+using Keylime.Protocol;
+using Keylime.Protocol.Api;
+
+namespace Keylime.Tenant;
+
+/// <summary><c>keylime node …</c>, of what judges a node and of what it was judged by.</summary>
+internal static class NodePolicyCommands
+{
+    public static Command Update(Surroundings surroundings, Formats formats)
+    {
+        string[] columns = ["id", "policy", "boot-policy", "interval"];
+        var (id, file) = (NodeCommands.OptionalId(), Bulk.From(columns));
+        var policy = new Option<string?>("--policy") { Description = "Another runtime policy." };
+        var boot = new Option<string?>("--boot-policy") { Description = "Another boot policy." };
+        var pcrs = NodeCommands.PcrValues();
+        var interval = new Option<int?>("--interval") { Description = "Seconds from one attestation to the next." };
+        var no = new Option<string[]>("--no") { Description = "policy, boot-policy or pcrs: take it away; may be repeated.", DefaultValueFactory = _ => [] };
+        no.AcceptOnlyFromAmong("policy", "boot-policy", "pcrs");
+        var command = new Command("update", "Give nodes under watch other policies, or another interval; what is not named stays.") { id, file, policy, boot, pcrs, interval, no };
+        command.SetAction((parsed, cancel) => NodeCommands.RunAsync(surroundings, formats, parsed, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
+        {
+            string[] without = parsed.GetValue(no)!;
+            var update = new UpdateNode
+            {
+                RuntimePolicy = row.GetValueOrDefault("policy") ?? parsed.GetValue(policy) ?? (without.Contains("policy") ? "" : null),
+                BootPolicy = row.GetValueOrDefault("boot-policy") ?? parsed.GetValue(boot) ?? (without.Contains("boot-policy") ? "" : null),
+                Pcrs = NodeCommands.ReadPcrs(parsed.GetValue(pcrs)!) ?? (without.Contains("pcrs") ? new Dictionary<string, IReadOnlyList<string>>() : null),
+                IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? NodeCommands.ReadNumber(seconds) : parsed.GetValue(interval),
+            };
+            using var api = new ServiceApi(Login.Load(surroundings));
+            using var content = JsonContent.Create(update, ApiJson.Default.UpdateNode);
+            return await api.SendAsync(HttpMethod.Patch, NodeCommands.PathOf(row["id"]), content, ApiJson.Default.NodeDetails, cancel);
+        }, cancel));
+        return command;
+    }
+
+    /// <summary>A log that is kept of a node: policies are made of it.</summary>
+    public static Command Log(Surroundings surroundings, string verb, string what, string description)
+    {
+        var id = NodeCommands.Id();
+        var output = new Option<string>("--out") { Description = "The file that it goes into.", Required = true };
+        var command = new Command(verb, description) { id, output };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            using var api = new ServiceApi(Login.Load(surroundings));
+            var bytes = await api.SendAsync(HttpMethod.Get, $"{NodeCommands.PathOf(parsed.GetValue(id)!)}/{verb}", null, cancel);
+            await File.WriteAllBytesAsync(parsed.GetValue(output)!, bytes, cancel);
+            surroundings.Error.WriteLine($"{bytes.Length} bytes of {what} in {PlainText.From(parsed.GetValue(output))}");
+            return Exits.Ok;
+        });
+        return command;
+    }
+}

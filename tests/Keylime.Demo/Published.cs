@@ -1,0 +1,15 @@
+namespace Keylime.Demo;
+
+/// <summary>What ./test publishes before its tests: the programs as they are shipped.</summary>
+internal static class Published
+{
+    public static string Agent => Find("Keylime.Agent", "keylime-agent");
+
+    public static string Tenant => Find("Keylime.Tenant", "keylime");
+
+    private static string Find(string project, string program)
+    {
+        var path = Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "publish", project, "release_linux-x64", program));
+        return File.Exists(path) ? path : throw new DemoException($"{path} is not there: ./test publishes it, or dotnet publish -c Release -r linux-x64.");
+    }
+}
