@@ -50,7 +50,7 @@ internal sealed partial class Doctor
         }
         catch (HttpRequestException e)
         {
-            StopAt($"{options.VerifierUrl}: {e.InnerException?.Message ?? e.Message}", "is the service there, is no firewall between, and is verifier_tls_ca_cert its ca.pem?");
+            StopAt(e.Message, "is the service there, is no firewall between, and is verifier_tls_ca_cert its ca.pem?");
             return;
         }
 

@@ -83,6 +83,10 @@ internal sealed class ServiceClient : IDisposable
                 ? new Answer(response.StatusCode, body, response.Headers.Location) { Date = response.Headers.Date }
                 : throw new ServiceRefusedException(what, response.StatusCode, RetryAfter(response), Detail(body));
         }
+        catch (HttpRequestException e) when (e.InnerException is { } inner)
+        {
+            throw new HttpRequestException($"{_origin}: {inner.Message}", e); // its own message says to look there
+        }
         catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
         {
             throw new HttpRequestException($"{what}: no answer within {RequestTimeout.TotalSeconds} s.", e);
