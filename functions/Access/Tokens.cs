@@ -20,7 +20,7 @@ internal static class Tokens
         routes.MapDelete("/v1/tokens/{name}", RevokeAsync).Under(rules, new("Revoke a token, at once.", Status: StatusCodes.Status204NoContent));
     }
 
-    private static async Task<IResult> CreateAsync(HttpContext context, AccessTokens tokens, IEventStore events, TimeProvider clock, CancellationToken cancel)
+    private static async Task<IResult> CreateAsync(HttpContext context, AccessTokens tokens, IRecordStore<AccessToken> store, IEventStore events, TimeProvider clock, CancellationToken cancel)
     {
         if (!(await RequestBody.ReadJsonAsync(context, ApiJson.Default.CreateToken, cancel)).TryGet(out var asked, out var unread))
             return unread;
@@ -31,12 +31,19 @@ internal static class Tokens
 
         var now = clock.GetUtcNow();
         var expires = now.AddDays(asked.Days ?? DefaultDays);
-        if (await tokens.TryCreateAsync(asked.Name, asked.Role, expires, cancel) is not { } token)
-            return new Refusal(StatusCodes.Status409Conflict, "name_taken", $"There is a token '{asked.Name}' already.") { Hint = "Revoke it first, or take another name." };
+        if (await store.FindAsync(asked.Name, cancel) is not null)
+            return Taken(asked.Name);
+
+        // Told first: there is never a token that nobody was told of. Who lost the answer has lost the token: it is revoked, and another one made.
         await events.AddAsync(EventRecord.Of(EventRecord.Service, now, EventTypes.TokenCreated,
-            $"{context.CallerName()} made the token '{asked.Name}' of the role {AccessTokens.NameOf(asked.Role)}, until {expires:u}.", asked.Name), CancellationToken.None);
+            $"{context.CallerName()} makes the token '{asked.Name}' of the role {AccessTokens.NameOf(asked.Role)}, until {expires:u}.", asked.Name), cancel);
+        if (await tokens.TryCreateAsync(asked.Name, asked.Role, expires, cancel) is not { } token)
+            return Taken(asked.Name);
         return Answer.Json(StatusCodes.Status201Created, new CreatedToken(asked.Name, asked.Role, token, expires), ApiJson.Default.CreatedToken);
     }
+
+    private static Refusal Taken(string name) =>
+        new(StatusCodes.Status409Conflict, "name_taken", $"There is a token '{name}' already.") { Hint = "Revoke it first, or take another name." };
 
     private static async Task<IResult> ListAsync(IRecordStore<AccessToken> store, CancellationToken cancel) => Answer.Json(
         StatusCodes.Status200OK,

@@ -60,17 +60,22 @@ internal static class EnrolmentRuleRoutes
                     : (secret ?? made) is { } plain ? use.Keys.Seal(EnrolmentRules.SecretPurpose, plain) : stored!.Value.SealedSecret,
                 UpdatedAt = use.Clock.GetUtcNow(),
             };
+            if (stored is not null)
+                await TellAsync(stored.Value.UpdatedAt, Same(stored.Value.Rule, kept) ? context.CallerName() : "somebody"); // what a crash may have left out: once replaced, nothing would remember it
             if (secret is null && made is null && stored is not null && Same(stored.Value.Rule, kept))
                 record = stored.Value; // nothing changes, and what a crash left out is told
             else if (!(stored is null ? await use.Rules.TryAddAsync(record, cancel) : await use.Rules.TryReplaceAsync(stored, record, cancel)))
                 continue;
 
-            await use.Events.AddAsync(EventRecord.Of(EventRecord.Service, record.UpdatedAt, EventTypes.RuleChanged, $"The enrolment rule '{name}' was put by {context.CallerName()}.", name), CancellationToken.None);
+            await TellAsync(record.UpdatedAt, context.CallerName());
             var told = made is null ? kept : kept with { Secret = SecretPrefix + Convert.ToBase64String(made) };
             return Answer.Json(StatusCodes.Status200OK, new NamedEnrolmentRule(name, told, record.UpdatedAt), ApiJson.Default.NamedEnrolmentRule);
         }
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this rule at this moment; try again.");
+
+        Task TellAsync(DateTimeOffset at, string who) =>
+            use.Events.AddAsync(EventRecord.Of(EventRecord.Service, at, EventTypes.RuleChanged, $"The enrolment rule '{name}' was put by {who}.", name), CancellationToken.None);
     }
 
     private static async Task<IResult> ListAsync(IRecordStore<EnrolmentRule> rules, CancellationToken cancel) => Answer.Json(

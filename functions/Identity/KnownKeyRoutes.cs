@@ -35,7 +35,7 @@ internal static class KnownKeyRoutes
         }
 
         var now = clock.GetUtcNow();
-        var (added, replaced, unchanged) = (0, 0, 0);
+        var (added, replaced, unchanged, told) = (0, 0, 0, false);
         foreach (var key in asked.Keys)
         {
             var record = new KnownEndorsementKey { EndorsementKeyHash = key.Hash.ToLowerInvariant(), Agent = key.Agent, Note = key.Note, AddedAt = now };
@@ -43,8 +43,16 @@ internal static class KnownKeyRoutes
             {
                 var stored = await store.FindAsync(record.EndorsementKeyHash, cancel);
                 if (stored is { Value: var known } && known.Agent == record.Agent && known.Note == record.Note)
+                {
                     unchanged++;
-                else if (stored is null && await store.TryAddAsync(record, cancel))
+                    break;
+                }
+
+                // Told before the first of them: whoever repeats a half import finds that half unchanged, and the list would have grown in silence.
+                if (!told)
+                    await events.AddAsync(EventRecord.Of(EventRecord.Service, now, EventTypes.RuleChanged, $"{context.CallerName()} puts endorsement keys on the list: {asked.Keys.Count} in one import, {record.EndorsementKeyHash} the first that is new.", "known-keys"), cancel);
+                told = true;
+                if (stored is null && await store.TryAddAsync(record, cancel))
                     added++;
                 else if (stored is not null && await store.TryReplaceAsync(stored, record, cancel))
                     replaced++;
@@ -54,8 +62,6 @@ internal static class KnownKeyRoutes
             }
         }
 
-        if (added + replaced > 0)
-            await events.AddAsync(EventRecord.Of(EventRecord.Service, now, EventTypes.RuleChanged, $"{context.CallerName()} put {added + replaced} endorsement keys on the list.", "known-keys"), CancellationToken.None);
         return Answer.Json(StatusCodes.Status200OK, new ImportedKnownKeys(added, replaced, unchanged), ApiJson.Default.ImportedKnownKeys);
     }
 

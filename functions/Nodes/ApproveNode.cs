@@ -16,7 +16,7 @@ internal static partial class ApproveNode
             new("Admit a waiting node, or the new key of a known one.", ApiJson.Default.ApproveNode, ApiJson.Default.NodeDetails) { OrStatus = StatusCodes.Status201Created });
 
     private static async Task<IResult> HandleAsync(
-        AgentId id, HttpContext context, EnrolNodes.Dependencies use, IEventStore events, CancellationToken cancel)
+        AgentId id, HttpContext context, EnrolNodes.Dependencies use, CancellationToken cancel)
     {
         if (!(await RequestBody.ReadJsonAsync(context, ApiJson.Default.ApproveNode, cancel)).TryGet(out var asked, out var unread))
             return unread;
@@ -28,6 +28,8 @@ internal static partial class ApproveNode
             if (stored.Value.RetiredAt is not null)
                 return new Refusal(StatusCodes.Status409Conflict, "retired", $"'{id}' is retired.") { Hint = $"keylime node reactivate {id}" };
 
+            // A verdict that a crash left in the history is brought in, before its challenge goes.
+            stored = await use.Settlement.SettleAsync(stored, null, cancel);
             var registration = await use.Registrations.FindAsync(id.ToString(), cancel);
             if (stored.Value.Waiting is not null)
             {
@@ -36,9 +38,15 @@ internal static partial class ApproveNode
                     return objection;
 
                 // It may have lost its first key while it waited.
-                if (registration?.Value.Proposal is { ProvenAt: { } at } other && IsNamed(other, asked.AttestationKeyName) && !await AdoptAsync(registration, other, at, context, use, events))
+                if (registration?.Value.Proposal is { ProvenAt: not null } other && IsNamed(other, asked.AttestationKeyName) && !await TryAdoptAsync(registration, other, use.Registrations))
                     continue;
                 return await EnrolNodes.EnrolAsync(id, node, context.CallerName(), use, cancel);
+            }
+
+            if (asked.Node is { } wanted && EnrolNodes.PolicyDifference(stored.Value, With(stored.Value, wanted)) is { } otherwise)
+            {
+                return new Refusal(StatusCodes.Status409Conflict, "enrolled_otherwise", $"'{id}' is enrolled already, with {otherwise}; an approval does not change that.")
+                { Hint = $"keylime node update {id} does." };
             }
 
             if (registration?.Value.Proposal is not { ProvenAt: { } provenAt } proposal)
@@ -46,9 +54,7 @@ internal static partial class ApproveNode
                 if (!string.Equals(Convert.ToHexStringLower(stored.Value.AttestationKeyName.Span), asked.AttestationKeyName, StringComparison.OrdinalIgnoreCase))
                     return new Refusal(StatusCodes.Status409Conflict, "nothing_to_approve", $"'{id}' is admitted, and no other key of its TPM waits for approval.");
 
-                // Approved before; what a crash may have left out is told.
-                await use.Maker.TellEnrolledAsync(stored.Value, CancellationToken.None);
-                return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, use.Verdicts, use.Clock.GetUtcNow(), cancel);
+                return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, use.Verdicts, use.Clock.GetUtcNow(), cancel); // approved before
             }
 
             // What is approved is the very key that was looked at, whatever is proposed by now.
@@ -58,9 +64,15 @@ internal static partial class ApproveNode
 
             // First the node, which is what counts; then the registration: as long as the proposal is there, this can be done again.
             var next = Pin(stored.Value, PublicArea.Parse(proposal.AttestationKey.Span));
-            if (!ReferenceEquals(next, stored.Value) && await use.Nodes.TryReplaceAsync(stored, next, cancel) is null)
-                continue;
-            if (!await AdoptAsync(registration, proposal, provenAt, context, use, events))
+            if (!ReferenceEquals(next, stored.Value))
+            {
+                var happened = EventRecord.Of(id, provenAt, EventTypes.KeyChangeApproved, $"{context.CallerName()} approved the attestation key {name}; the old one opens nothing any more.");
+                if (await use.Settlement.ChangeAsync(stored, next, happened, cancel) is not { } changed)
+                    continue;
+                next = changed.Value;
+            }
+
+            if (!await TryFinishAsync(next, registration, use.Registrations))
                 continue;
 
             LogApproved(use.Log, id, name);
@@ -72,15 +84,27 @@ internal static partial class ApproveNode
 
     private static bool IsNamed(KeyProposal proposal, string name) => string.Equals(KeyNames.Of(proposal.AttestationKey), name, StringComparison.OrdinalIgnoreCase);
 
-    /// <returns><see langword="false"/> where the registration has changed meanwhile.</returns>
-    private static async Task<bool> AdoptAsync(
-        Stored<Registration> registration, KeyProposal proposal, DateTimeOffset provenAt, HttpContext context, EnrolNodes.Dependencies use, IEventStore events)
+    /// <summary>Makes the key that a node is pinned to the one of its registration, where that still proposes it.</summary>
+    /// <returns><see langword="false"/> if it proposes another one, or has changed since it was read.</returns>
+    public static async Task<bool> TryFinishAsync(Node node, Stored<Registration> registration, IRecordStore<Registration> registrations) =>
+        registration.Value.Proposal is { ProvenAt: not null } proposal
+        && PublicArea.Parse(proposal.AttestationKey.Span).ComputeName().AsSpan().SequenceEqual(node.AttestationKeyName.Span)
+        && await TryAdoptAsync(registration, proposal, registrations);
+
+    private static Task<bool> TryAdoptAsync(Stored<Registration> registration, KeyProposal proposal, IRecordStore<Registration> registrations)
     {
-        await events.AddAsync(EventRecord.Of(registration.Value.Id, provenAt, EventTypes.KeyChangeApproved,
-            $"{context.CallerName()} approved the attestation key {KeyNames.Of(proposal.AttestationKey)}; the old one opens nothing any more."), CancellationToken.None);
         var next = registration.Value with { AttestationKey = proposal.AttestationKey, ExpectedTagHash = proposal.ExpectedTagHash, Proposal = null, Offer = null };
-        return await use.Registrations.TryReplaceAsync(registration, next, CancellationToken.None);
+        return registrations.TryReplaceAsync(registration, next, CancellationToken.None);
     }
+
+    // Only what was asked for counts: who approves a key says nothing of policies.
+    private static Node With(Node node, EnrolNode wanted) => node with
+    {
+        RuntimePolicy = wanted.RuntimePolicy ?? node.RuntimePolicy,
+        BootPolicy = wanted.BootPolicy ?? node.BootPolicy,
+        IntervalSeconds = wanted.IntervalSeconds ?? node.IntervalSeconds,
+        Pcrs = wanted.Pcrs ?? node.Pcrs,
+    };
 
     // The token and the challenge of the old key die with it; the history stays.
     private static Node Pin(Node node, PublicArea key) => node.AttestationKeyName.Span.SequenceEqual(key.ComputeName())

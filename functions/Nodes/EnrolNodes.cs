@@ -3,6 +3,7 @@ using Keylime.Attestation;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Policies;
 using Keylime.Functions.Storage;
+using Keylime.Functions.Verifier;
 using Keylime.Protocol;
 using Keylime.Protocol.Api;
 
@@ -25,7 +26,7 @@ internal static partial class EnrolNodes
     /// <summary>What the handler works with.</summary>
     internal sealed record Dependencies(
         INodeStore Nodes, IRecordStore<Registration> Registrations, IRecordStore<PolicyRecord> Policies, IVerdictStore Verdicts,
-        NodeMaker Maker, TimeProvider Clock, ILogger<Node> Log);
+        NodeMaker Maker, Settlement Settlement, TimeProvider Clock, ILogger<Node> Log);
 
     private static async Task<IResult> HandleAsync(AgentId id, HttpContext context, Dependencies use, CancellationToken cancel)
     {
@@ -68,17 +69,17 @@ internal static partial class EnrolNodes
                     { Hint = $"keylime node update {id} gives it other policies; to pin another key, retire it first." };
                 }
 
-                await use.Maker.TellEnrolledAsync(known, CancellationToken.None); // what a crash may have left out
-                return await AnswerAsync(StatusCodes.Status200OK, known, use.Verdicts, now, cancel);
+                var settled = await use.Settlement.SettleAsync(stored, null, cancel); // what a crash may have left out is told
+                return await AnswerAsync(StatusCodes.Status200OK, settled.Value, use.Verdicts, now, cancel);
             }
 
-            var done = stored is null ? await use.Nodes.TryAddAsync(next, cancel) : await use.Nodes.TryReplaceAsync(stored, next, cancel);
+            var happened = NodeMaker.Enrolled(next);
+            var done = stored is null ? await use.Settlement.AddAsync(next, happened, cancel) : await use.Settlement.ChangeAsync(stored, next, happened, cancel);
             if (done is null)
                 continue;
 
             LogEnrolled(use.Log, id, name, next.Identity);
-            await use.Maker.TellEnrolledAsync(next, CancellationToken.None);
-            return await AnswerAsync(StatusCodes.Status201Created, next, use.Verdicts, now, cancel);
+            return await AnswerAsync(StatusCodes.Status201Created, done.Value, use.Verdicts, now, cancel);
         }
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");
@@ -129,10 +130,20 @@ internal static partial class EnrolNodes
             : "other PCR values";
     }
 
-    public static async Task<IResult> AnswerAsync(int status, Node node, IVerdictStore verdicts, DateTimeOffset now, CancellationToken cancel)
+    /// <param name="proposedKeyName">Of a key that waits for approval.</param>
+    public static async Task<IResult> AnswerAsync(int status, Node node, IVerdictStore verdicts, DateTimeOffset now, CancellationToken cancel, string? proposedKeyName = null)
     {
-        var last = node.Last is { Attestation: var number } ? await verdicts.FindAsync(node.Id, number, cancel) : null;
-        return Answer.Json(status, NodeViews.Details(node, last, now), ApiJson.Default.NodeDetails);
+        VerdictRecord? last = null;
+        try
+        {
+            last = node.Last is { Attestation: var number } ? await verdicts.FindAsync(node.Id, number, cancel) : null;
+        }
+        catch (UnreadableRowException)
+        {
+            // The node's own row has the verdict's outcome; its findings are what is missing.
+        }
+
+        return Answer.Json(status, NodeViews.Details(node, last, now) with { ProposedKeyName = proposedKeyName }, ApiJson.Default.NodeDetails);
     }
 
     private static Refusal Bad(string code, string detail, string? hint = null) =>

@@ -22,8 +22,20 @@ internal static class GetNode
 
         // A verdict that a crash left between the history and the row is brought in before anybody is told an older one.
         var node = (await settlement.SettleAsync(stored, null, cancel)).Value;
-        var last = node.Last is { Attestation: var number } ? await verdicts.FindAsync(id, number, cancel) : null;
-        var proposed = await registrations.FindAsync(id.ToString(), cancel) is { Value.Proposal: { ProvenAt: not null, AttestationKey: var key } } ? KeyNames.Of(key) : null;
-        return Answer.Json(StatusCodes.Status200OK, NodeViews.Details(node, last, clock.GetUtcNow()) with { ProposedKeyName = proposed }, ApiJson.Default.NodeDetails);
+        return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, node, verdicts, clock.GetUtcNow(), cancel, await ProposedAsync(node, registrations, cancel));
+    }
+
+    private static async Task<string?> ProposedAsync(Node node, IRecordStore<Registration> registrations, CancellationToken cancel)
+    {
+        try
+        {
+            if (await registrations.FindAsync(node.Id.ToString(), cancel) is not { Value.Proposal: { ProvenAt: not null, AttestationKey: var key } } registration)
+                return null;
+            return await ApproveNode.TryFinishAsync(node, registration, registrations) ? null : KeyNames.Of(key);
+        }
+        catch (UnreadableRowException)
+        {
+            return null; // a registration that cannot be read proposes nothing
+        }
     }
 }

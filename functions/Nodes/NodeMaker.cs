@@ -6,7 +6,7 @@ using Keylime.Tpm;
 namespace Keylime.Functions.Nodes;
 
 /// <summary>Makes nodes of registrations: the attestation key that was activated is pinned here.</summary>
-internal sealed class NodeMaker(ServiceOptions options, IEventStore events)
+internal sealed class NodeMaker(ServiceOptions options)
 {
     private static readonly Dictionary<string, IReadOnlyList<string>> NoPcrs = [];
 
@@ -28,13 +28,13 @@ internal sealed class NodeMaker(ServiceOptions options, IEventStore events)
             IntervalSeconds = asked.IntervalSeconds ?? (int)options.Interval.TotalSeconds,
             NextAttestation = former?.NextAttestation ?? 0,
             Attestations = former?.Attestations ?? 0,
+            Untold = former?.Untold,
         };
     }
 
-    /// <summary>Tells the enrolment, with the row's own time: however often it is told, it is there once.</summary>
-    public Task TellEnrolledAsync(Node node, CancellationToken cancel) => events.AddAsync(
-        EventRecord.Of(node.Id, node.EnrolledAt, EventTypes.NodeEnrolled,
-            $"Enrolled by {node.AdmittedBy ?? "an operator"} with the attestation key {Convert.ToHexStringLower(node.AttestationKeyName.Span)}."), cancel);
+    /// <summary>Has the row's own time: however often it is told, it is there once.</summary>
+    public static EventRecord Enrolled(Node node) => EventRecord.Of(node.Id, node.EnrolledAt, EventTypes.NodeEnrolled,
+        $"Enrolled by {node.AdmittedBy ?? "an operator"} with the attestation key {Convert.ToHexStringLower(node.AttestationKeyName.Span)}.");
 }
 
 /// <summary>Names of keys, for people.</summary>

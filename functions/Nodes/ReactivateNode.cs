@@ -14,7 +14,7 @@ internal static class ReactivateNode
             new(Caller.Operator, ApiFamily.Own), new("Take a retired node back.", null, ApiJson.Default.NodeDetails));
 
     private static async Task<IResult> HandleAsync(
-        AgentId id, HttpContext context, EnrolNodes.Dependencies use, IEventStore events, CancellationToken cancel)
+        AgentId id, HttpContext context, EnrolNodes.Dependencies use, CancellationToken cancel)
     {
         for (var tries = 0; tries < MaxTries; tries++)
         {
@@ -27,19 +27,18 @@ internal static class ReactivateNode
                 { Hint = "Start its agent, which registers it, and enrol it again." };
             }
 
+            stored = await use.Settlement.SettleAsync(stored, null, cancel);
             var now = use.Clock.GetUtcNow();
-            var next = stored.Value;
-            if (next.RetiredAt is not null)
+            if (stored.Value.RetiredAt is not null)
             {
                 // It has to prove itself anew: what was known of it before is history.
-                next = next with { RetiredAt = null, ReactivatedAt = now, Last = null, LateAt = null, SilentAt = null, Checkpoint = null, Boot = null };
-                if (await use.Nodes.TryReplaceAsync(stored, next, cancel) is null)
+                var next = stored.Value with { RetiredAt = null, ReactivatedAt = now, Last = null, LateAt = null, SilentAt = null, Checkpoint = null, Boot = null };
+                stored = await use.Settlement.ChangeAsync(stored, next, EventRecord.Of(id, now, EventTypes.NodeReactivated, $"Taken back by {context.CallerName()}."), cancel);
+                if (stored is null)
                     continue;
             }
 
-            if (next.ReactivatedAt is { } at)
-                await events.AddAsync(EventRecord.Of(id, at, EventTypes.NodeReactivated, $"Taken back by {context.CallerName()}."), CancellationToken.None);
-            return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, next, use.Verdicts, now, cancel);
+            return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, use.Verdicts, now, cancel);
         }
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");

@@ -15,7 +15,7 @@ internal static partial class RetireNode
             new(Caller.Operator, ApiFamily.Own), new("Take a node out; its token dies at once, its history stays.", null, ApiJson.Default.NodeDetails));
 
     private static async Task<IResult> HandleAsync(
-        AgentId id, HttpContext context, INodeStore nodes, IVerdictStore verdicts, IEventStore events, Settlement settlement,
+        AgentId id, HttpContext context, INodeStore nodes, IVerdictStore verdicts, Settlement settlement,
         TimeProvider clock, ILogger<Node> log, CancellationToken cancel)
     {
         for (var tries = 0; tries < MaxTries; tries++)
@@ -25,19 +25,16 @@ internal static partial class RetireNode
 
             stored = await settlement.SettleAsync(stored, null, cancel);
             var now = clock.GetUtcNow();
-            var next = stored.Value;
-            if (next.RetiredAt is null)
+            if (stored.Value.RetiredAt is null)
             {
-                next = next with { RetiredAt = now, Session = null, Open = null };
-                if (await nodes.TryReplaceAsync(stored, next, cancel) is null)
+                var happened = EventRecord.Of(id, now, EventTypes.NodeRetired, $"Retired by {context.CallerName()}.");
+                stored = await settlement.ChangeAsync(stored, stored.Value with { RetiredAt = now, Session = null, Open = null }, happened, cancel);
+                if (stored is null)
                     continue;
                 LogRetired(log, id);
             }
 
-            // Told with the row's own time, so that a retry after a crash tells the same event.
-            await events.AddAsync(EventRecord.Of(id, next.RetiredAt!.Value, EventTypes.NodeRetired, $"Retired by {context.CallerName()}."), CancellationToken.None);
-            var last = next.Last is { Attestation: var number } ? await verdicts.FindAsync(id, number, cancel) : null;
-            return Answer.Json(StatusCodes.Status200OK, NodeViews.Details(next, last, now), ApiJson.Default.NodeDetails);
+            return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, verdicts, now, cancel);
         }
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");

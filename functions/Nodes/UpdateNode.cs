@@ -19,7 +19,7 @@ internal static class UpdateNodeRoute
             new("Give a node other policies, or another interval.", ApiJson.Default.UpdateNode, ApiJson.Default.NodeDetails));
 
     private static async Task<IResult> HandleAsync(
-        AgentId id, HttpContext context, EnrolNodes.Dependencies use, Settlement settlement, IEventStore events, CancellationToken cancel)
+        AgentId id, HttpContext context, EnrolNodes.Dependencies use, CancellationToken cancel)
     {
         if (!(await RequestBody.ReadJsonAsync(context, ApiJson.Default.UpdateNode, cancel)).TryGet(out var asked, out var unread))
             return unread;
@@ -34,7 +34,7 @@ internal static class UpdateNodeRoute
                 { Hint = stored.Value.RetiredAt is null ? $"keylime node approve {id}" : $"keylime node reactivate {id}" };
             }
 
-            stored = await settlement.SettleAsync(stored, null, cancel); // what was judged by the old policies is told first
+            stored = await use.Settlement.SettleAsync(stored, null, cancel); // what was judged by the old policies is told first
             var node = stored.Value;
             var next = node with
             {
@@ -48,18 +48,16 @@ internal static class UpdateNodeRoute
             if (await EnrolNodes.ObjectionAsync(settings, "", use.Policies, cancel) is { } objection)
                 return objection;
             var now = use.Clock.GetUtcNow();
-            if (EnrolNodes.PolicyDifference(node, next) is null)
-                next = node; // nothing changes, and what a crash left out is told
-            else if ((next = next with { ChangedAt = now, ChangedBy = context.CallerName() }) is var changed && await use.Nodes.TryReplaceAsync(stored, changed, cancel) is null)
-                continue;
-
-            if (next.ChangedAt is { } at)
+            if (EnrolNodes.PolicyDifference(node, next) is not null)
             {
-                await events.AddAsync(EventRecord.Of(id, at, EventTypes.NodeChanged,
-                    $"{next.ChangedBy} set: runtime policy {Named(next.RuntimePolicy)}, boot policy {Named(next.BootPolicy)}, {next.Pcrs.Count} PCRs with values, every {next.IntervalSeconds} s."), CancellationToken.None);
+                var happened = EventRecord.Of(id, now, EventTypes.NodeChanged,
+                    $"{context.CallerName()} set: runtime policy {Named(next.RuntimePolicy)}, boot policy {Named(next.BootPolicy)}, {next.Pcrs.Count} PCRs with values, every {next.IntervalSeconds} s.");
+                if (await use.Settlement.ChangeAsync(stored, next, happened, cancel) is not { } changed)
+                    continue;
+                stored = changed;
             }
 
-            return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, next, use.Verdicts, now, cancel);
+            return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, use.Verdicts, now, cancel);
         }
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");

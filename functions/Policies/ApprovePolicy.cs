@@ -45,6 +45,7 @@ internal static class ApprovePolicyRoute
                 { Hint = "Use another approver's or operator's token." };
             }
 
+            await PutPolicy.TellAsync(events, stored.Value, cancel); // that it waits: a crash may have left it out
             var next = stored.Value.InForce(proposed, by, clock.GetUtcNow());
             if (!await policies.TryReplaceAsync(stored, next, cancel))
                 continue;

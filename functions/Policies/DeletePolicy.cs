@@ -24,16 +24,17 @@ internal static class DeletePolicy
 
         var query = new NodeQuery(clock.GetUtcNow());
         var users = await nodes.ListAsync(stored.Value.Kind == PolicyKind.Boot ? query with { BootPolicy = name } : query with { RuntimePolicy = name }, null, 1, cancel);
-        if (users.Items is [var user, ..])
+        if (users.Items.Count + users.Unreadable > 0)
         {
-            return new Refusal(StatusCodes.Status409Conflict, "policy_in_use", $"The node '{user.Id}' uses the policy '{name}'.")
-            { Hint = $"keylime node update {user.Id} gives it another one." };
+            return users.Items is [var user, ..]
+                ? new Refusal(StatusCodes.Status409Conflict, "policy_in_use", $"The node '{user.Id}' uses the policy '{name}'.") { Hint = $"keylime node update {user.Id} gives it another one." }
+                : new Refusal(StatusCodes.Status409Conflict, "policy_in_use", $"A node whose row cannot be read uses the policy '{name}'.") { Hint = "keylime events --type storage.row_unreadable tells which." };
         }
 
         if ((await rules.AllAsync(cancel)).FirstOrDefault(rule => rule.Rule.Node is { } asked && (asked.RuntimePolicy == name || asked.BootPolicy == name)) is { } asking)
         {
             return new Refusal(StatusCodes.Status409Conflict, "policy_in_use", $"The enrolment rule '{asking.Name}' admits nodes with the policy '{name}'.")
-            { Hint = "Put the rule again with another policy, or delete it." };
+            { Hint = "Put the rule again with another policy, or delete it: keylime rule delete." };
         }
 
         await events.AddAsync(EventRecord.OfPolicy(name, clock.GetUtcNow(), EventTypes.PolicyDeleted, $"{context.CallerName()} deletes the policy; it was {stored.Value.Digest}."), cancel);

@@ -52,6 +52,8 @@ internal static partial class PutPolicy
             }
 
             var next = Next(stored?.Value, name, digest, text.Length, reading, context.CallerName(), use);
+            if (stored is not null)
+                await TellAsync(use.Events, stored.Value, cancel); // once it is replaced, nothing would remember what a crash left out
             if (!(stored is null ? await use.Policies.TryAddAsync(next, cancel) : await use.Policies.TryReplaceAsync(stored, next, cancel)))
                 continue;
             LogPut(use.Log, name, digest);
@@ -73,7 +75,8 @@ internal static partial class PutPolicy
             : record.InForce(put, null, now);
     }
 
-    private static Task TellAsync(IEventStore events, PolicyRecord policy, CancellationToken cancel) => policy.Proposed is { } proposed
+    /// <summary>Tells what the row says, with the row's own time: however often it is told, it is there once.</summary>
+    public static Task TellAsync(IEventStore events, PolicyRecord policy, CancellationToken cancel) => policy.Proposed is { } proposed
         ? events.AddAsync(EventRecord.OfPolicy(policy.Name, proposed.PutAt, EventTypes.PolicyProposed, $"{proposed.PutBy} put the text {proposed.Digest}; it waits for approval."), cancel)
         : ApprovePolicyRoute.TellAsync(events, policy, cancel);
 

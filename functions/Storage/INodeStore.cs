@@ -21,4 +21,5 @@ internal interface INodeStore
 
 /// <summary>Which nodes are wanted. A member left out does not matter.</summary>
 /// <param name="Now">The moment that <paramref name="State"/> is asked for.</param>
+/// <param name="HasOpen">Of nodes with <see cref="Node.IsUnsettled"/>.</param>
 internal sealed record NodeQuery(DateTimeOffset Now, NodeState? State = null, string? RuntimePolicy = null, string? BootPolicy = null, bool? HasOpen = null);

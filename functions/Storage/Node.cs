@@ -14,6 +14,9 @@ internal sealed record Node
 
     public int Schema { get; init; } = CurrentSchema;
 
+    /// <summary>A row of an earlier version, as one of this: members that it does not have are left out there.</summary>
+    public static Node Upgrade(Node row) => row with { Schema = CurrentSchema };
+
     public required AgentId Id { get; init; }
 
     public required DateTimeOffset EnrolledAt { get; init; }
@@ -51,11 +54,6 @@ internal sealed record Node
     /// <summary>When it was last brought back from retirement.</summary>
     public DateTimeOffset? ReactivatedAt { get; init; }
 
-    /// <summary>When an operator last gave it other policies, and who did.</summary>
-    public DateTimeOffset? ChangedAt { get; init; }
-
-    public string? ChangedBy { get; init; }
-
     public NodeSession? Session { get; init; }
 
     /// <summary>The number that the next attestation gets.</summary>
@@ -82,6 +80,12 @@ internal sealed record Node
     public DateTimeOffset? LateAt { get; init; }
 
     public DateTimeOffset? SilentAt { get; init; }
+
+    /// <summary>Events of the row's last change, written with it and not told yet: whoever meets them tells them, and clears this.</summary>
+    public IReadOnlyList<EventRecord>? Untold { get; init; }
+
+    /// <summary>Whether something may be left to do about it.</summary>
+    public bool IsUnsettled => Open is not null || Untold is not null;
 }
 
 /// <summary>The bearer token that a proof of possession earned: its hash, so that a copy of the table opens nothing.</summary>

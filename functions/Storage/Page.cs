@@ -5,7 +5,11 @@ namespace Keylime.Functions.Storage;
 
 /// <summary>Some of the answers to a query, and where the rest starts.</summary>
 /// <param name="Next"><see langword="null"/> on the last page.</param>
-internal sealed record Page<T>(IReadOnlyList<T> Items, Continuation? Next);
+internal sealed record Page<T>(IReadOnlyList<T> Items, Continuation? Next)
+{
+    /// <summary>Rows of this page that could not be read and are left out: who asks whether there is none at all must look here too.</summary>
+    public int Unreadable { get; init; }
+}
 
 /// <summary>Where a page starts: right behind a key. Opaque to whoever carries it, and no secret.</summary>
 internal readonly record struct Continuation(string Key)

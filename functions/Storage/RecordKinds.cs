@@ -11,13 +11,17 @@ internal sealed record RecordKind<T>(string Name, Func<T, string> Key, JsonTypeI
 {
     /// <summary>The key's column in SQLite.</summary>
     public string KeyColumn { get; init; } = "name";
+
+    /// <summary>See <see cref="RowCodec{T}"/>; only kinds whose rows are changed in part have one.</summary>
+    public Func<T, T>? Upgrade { get; init; }
 }
 
 /// <summary>The kinds of records that there are.</summary>
 internal static class RecordKinds
 {
     public static readonly RecordKind<Registration> Registrations =
-        new("registrations", r => r.Id.ToString(), StorageJson.Default.Registration, r => r.Schema, Registration.CurrentSchema, Spread: true) { KeyColumn = "id" };
+        new("registrations", r => r.Id.ToString(), StorageJson.Default.Registration, r => r.Schema, Registration.CurrentSchema, Spread: true)
+        { KeyColumn = "id", Upgrade = static r => r with { Schema = Registration.CurrentSchema } };
 
     public static readonly RecordKind<PolicyRecord> Policies =
         new("policies", p => p.Name, StorageJson.Default.PolicyRecord, p => p.Schema, PolicyRecord.CurrentSchema, Spread: false);

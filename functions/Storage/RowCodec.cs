@@ -4,14 +4,15 @@ using System.Text.Json.Serialization.Metadata;
 namespace Keylime.Functions.Storage;
 
 /// <summary>Rows to values and back, for every store. A row that cannot be read stops the one who wants it, and nobody else.</summary>
-internal sealed class RowCodec<T>(JsonTypeInfo<T> type, Func<T, int> schema, int newest, UnreadableRows unreadable)
+/// <param name="upgrade">Makes a row of an earlier version one of the newest: what is written back says the version that it is written in.</param>
+internal sealed class RowCodec<T>(JsonTypeInfo<T> type, Func<T, int> schema, int newest, UnreadableRows unreadable, Func<T, T>? upgrade = null)
     where T : class
 {
     public byte[] Encode(T value) => JsonSerializer.SerializeToUtf8Bytes(value, type);
 
-    /// <exception cref="StorageUnavailableException">The row cannot be read.</exception>
+    /// <exception cref="UnreadableRowException">The row cannot be read.</exception>
     public T Decode(string key, byte[] body) =>
-        TryDecode(key, body) ?? throw new StorageUnavailableException($"The stored {typeof(T).Name} '{key}' cannot be read.");
+        TryDecode(key, body) ?? throw new UnreadableRowException($"The stored {typeof(T).Name} '{key}' cannot be read.");
 
     /// <summary>One page of a query that asked for one row more than the page holds.</summary>
     /// <param name="nameOf">A row's own name, where its place in the list is another.</param>
@@ -19,7 +20,14 @@ internal sealed class RowCodec<T>(JsonTypeInfo<T> type, Func<T, int> schema, int
     {
         var page = rows.Count > limit ? rows.GetRange(0, limit) : rows;
         var next = rows.Count > limit ? new Continuation(page[^1].Key) : (Continuation?)null;
-        return new Page<T>([.. page.Select(row => TryDecode(nameOf?.Invoke(row.Key) ?? row.Key, row.Body)).OfType<T>()], next);
+        return ToPage(page.ConvertAll(row => (nameOf?.Invoke(row.Key) ?? row.Key, row.Body)), next);
+    }
+
+    /// <summary>One page, of rows that are known to be its own.</summary>
+    public Page<T> ToPage(List<(string Key, byte[] Body)> rows, Continuation? next)
+    {
+        T[] items = [.. rows.Select(row => TryDecode(row.Key, row.Body)).OfType<T>()];
+        return new Page<T>(items, next) { Unreadable = rows.Count - items.Length };
     }
 
     /// <returns><see langword="null"/> where it cannot be read; that is reported.</returns>
@@ -30,7 +38,7 @@ internal sealed class RowCodec<T>(JsonTypeInfo<T> type, Func<T, int> schema, int
         {
             var value = JsonSerializer.Deserialize(body, type);
             if (value is not null && schema(value) <= newest)
-                return value;
+                return schema(value) < newest && upgrade is not null ? upgrade(value) : value;
             why = value is null ? "It is empty." : $"A newer program wrote it, in version {schema(value)} where this one reads {newest}.";
         }
         catch (JsonException e)

@@ -4,12 +4,23 @@ namespace Keylime.Functions.Verifier;
 
 /// <summary>
 /// Brings a node's row up to its history. A verdict is first put into the history, which spends the nonce; then its events are told;
-/// then the row follows. This process may die between any two of these: the next one to look at the node does the rest.
+/// then the row follows. What an operator changes is written with the event that tells of it, which is told then. This process may die between
+/// any two of these: the next one to look at the node does the rest.
 /// </summary>
 internal sealed class Settlement(INodeStore nodes, IVerdictStore verdicts, IEventStore events)
 {
     private const int MaxTries = 10;
     private const int MaxPending = 64;
+
+    /// <summary>Replaces a row together with what is to be told of it, and tells it.</summary>
+    /// <returns>The row as it is now; <see langword="null"/> if it has changed since it was read, and nothing was done.</returns>
+    public async Task<Stored<Node>?> ChangeAsync(Stored<Node> read, Node next, EventRecord happened, CancellationToken cancel) =>
+        await nodes.TryReplaceAsync(read, WithUntold(next, happened), cancel) is { } changed ? await SettleAsync(changed, null, CancellationToken.None) : null;
+
+    /// <summary>Adds a row together with what is to be told of it, and tells it.</summary>
+    /// <returns>The row as it is now; <see langword="null"/> if there is one.</returns>
+    public async Task<Stored<Node>?> AddAsync(Node node, EventRecord happened, CancellationToken cancel) =>
+        await nodes.TryAddAsync(WithUntold(node, happened), cancel) is { } added ? await SettleAsync(added, null, CancellationToken.None) : null;
 
     /// <param name="known">The verdict that was just added, where there is one: it saves the look into the history.</param>
     /// <returns>The row as it is now.</returns>
@@ -26,6 +37,10 @@ internal sealed class Settlement(INodeStore nodes, IVerdictStore verdicts, IEven
                 ({ } open, _) => await verdicts.ListSinceAsync(read.Value.Id, open.UnsettledFrom, MaxPending, cancel),
             };
             var next = read.Value;
+            foreach (var happened in next.Untold ?? [])
+                await events.AddAsync(happened, cancel);
+            if (next.Untold is not null)
+                next = next with { Untold = null };
             foreach (var verdict in pending)
             {
                 foreach (var happened in Standing.Events(next, verdict))
@@ -44,4 +59,6 @@ internal sealed class Settlement(INodeStore nodes, IVerdictStore verdicts, IEven
 
         throw new StorageUnavailableException($"The row of {read.Value.Id} changed {MaxTries} times while a verdict was to be written.");
     }
+
+    private static Node WithUntold(Node node, EventRecord happened) => node with { Untold = [.. node.Untold ?? [], happened] };
 }

@@ -319,11 +319,12 @@ public abstract class StoreContract
         Assert.Equal((1, "rows-node", 60, 2L), (node.Schema, node.Id.ToString(), node.IntervalSeconds, node.Attestations));
         Assert.Null(node.Waiting);
         Assert.NotNull(await Nodes.TryAddAsync(node, Cancel));
-        Assert.Equal(node.Last, (await Nodes.FindAsync(node.Id, Cancel))!.Value.Last);
+        var stored = (await Nodes.FindAsync(node.Id, Cancel))!;
+        Assert.Equal((node.Last, Node.CurrentSchema), (stored.Value.Last, stored.Value.Schema)); // what is made of it says the version that it is written in
         var registration = Read(StorageJson.Default.Registration, "registration");
         Assert.True(registration is { Schema: 1, Active: true, Proposal: null, ActivatedAt: null });
         Assert.True(await Registrations.TryAddAsync(registration, Cancel));
-        Assert.NotNull(await Registrations.FindAsync("rows-node", Cancel));
+        Assert.Equal(Keylime.Functions.Storage.Registration.CurrentSchema, (await Registrations.FindAsync("rows-node", Cancel))!.Value.Schema);
         Assert.True(await Verdicts.TryAddAsync(Read(StorageJson.Default.VerdictRecord, "verdict"), Cancel));
         await Events.AddAsync(Read(StorageJson.Default.EventRecord, "event"), Cancel);
         Assert.Equal("rows-node", (await Events.ListAsync(new EventQuery("rows-node"), null, 10, Cancel)).Items.Single().Subject);
@@ -363,7 +364,7 @@ public abstract class StoreContract
         Attestations = 0,
     };
 
-    private static VerdictRecord Verdict(string node, long number, string evaluation) => new()
+    private protected static VerdictRecord Verdict(string node, long number, string evaluation) => new()
     {
         Node = AgentId.Parse(node),
         RequestedAt = Now,
@@ -417,8 +418,8 @@ public sealed class SqliteStoreTests : StoreContract, IDisposable
 
         var page = await Nodes.ListAsync(new NodeQuery(DateTimeOffset.UnixEpoch), null, 10, Cancel);
         Assert.Equal("good", page.Items.Single().Id.ToString());
-        await Assert.ThrowsAsync<StorageUnavailableException>(() => Nodes.FindAsync(AgentId.Parse("bad"), Cancel));
-        await Assert.ThrowsAsync<StorageUnavailableException>(() => Nodes.FindAsync(AgentId.Parse("newer"), Cancel));
+        await Assert.ThrowsAsync<UnreadableRowException>(() => Nodes.FindAsync(AgentId.Parse("bad"), Cancel));
+        await Assert.ThrowsAsync<UnreadableRowException>(() => Nodes.FindAsync(AgentId.Parse("newer"), Cancel));
 
         // and each is an event, once, however often it was met
         await _unreadable.TellAsync(Events, Cancel);

@@ -11,7 +11,7 @@ internal sealed class AzureNodeStore(AzureAccounts accounts, UnreadableRows unre
     private const int Passed = 1;
     private const int Failed = 2;
 
-    private readonly RowCodec<Node> _rows = new(StorageJson.Default.Node, n => n.Schema, Node.CurrentSchema, unreadable);
+    private readonly RowCodec<Node> _rows = new(StorageJson.Default.Node, n => n.Schema, Node.CurrentSchema, unreadable, Node.Upgrade);
 
     public async Task<Stored<Node>?> FindAsync(AgentId id, CancellationToken cancel)
     {
@@ -29,7 +29,7 @@ internal sealed class AzureNodeStore(AzureAccounts accounts, UnreadableRows unre
     public async Task<Page<Node>> ListAsync(NodeQuery query, Continuation? after, int limit, CancellationToken cancel)
     {
         var (rows, next) = await AzureListing.PageAsync(accounts, AzureAccounts.Nodes, Filter(query), after, limit, cancel);
-        return new Page<Node>([.. rows.Select(row => _rows.TryDecode(row.RowKey, AzureTable.Body(row))).OfType<Node>()], next);
+        return _rows.ToPage(rows.ConvertAll(static row => (row.RowKey, AzureTable.Body(row))), next);
     }
 
     // The same rules as NodeStates, on properties.
@@ -70,7 +70,7 @@ internal sealed class AzureNodeStore(AzureAccounts accounts, UnreadableRows unre
         entity["LateAt"] = node.LateAt?.UtcTicks ?? long.MaxValue;
         entity["SilentAt"] = node.SilentAt?.UtcTicks ?? long.MaxValue;
         entity["Retired"] = node.RetiredAt is not null;
-        entity["Open"] = node.Open is not null;
+        entity["Open"] = node.IsUnsettled;
         entity["Policy"] = node.RuntimePolicy ?? "";
         entity["BootPolicy"] = node.BootPolicy ?? "";
         return entity;

@@ -8,7 +8,7 @@ internal sealed class AzureRecordStore<T>(AzureAccounts accounts, RecordKind<T> 
 {
     private const string Together = "all";
 
-    private readonly RowCodec<T> _rows = new(kind.Type, kind.Schema, kind.Newest, unreadable);
+    private readonly RowCodec<T> _rows = new(kind.Type, kind.Schema, kind.Newest, unreadable, kind.Upgrade);
     private readonly string _table = AzureAccounts.TableOf(kind.Name);
 
     public async Task<Stored<T>?> FindAsync(string key, CancellationToken cancel)
@@ -38,7 +38,7 @@ internal sealed class AzureRecordStore<T>(AzureAccounts accounts, RecordKind<T> 
     public async Task<Page<T>> ListAsync(Continuation? after, int limit, CancellationToken cancel)
     {
         var (rows, next) = await AzureListing.PageAsync(accounts, _table, null, after, limit, cancel);
-        return new Page<T>([.. rows.Select(row => _rows.TryDecode(row.RowKey, AzureTable.Body(row))).OfType<T>()], next);
+        return _rows.ToPage(rows.ConvertAll(static row => (row.RowKey, AzureTable.Body(row))), next);
     }
 
     public async Task<Page<string>> ListKeysAsync(Continuation? after, int limit, CancellationToken cancel)

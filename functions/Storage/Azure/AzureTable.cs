@@ -91,7 +91,7 @@ internal sealed class AzureTable(TableClient client)
         catch (RequestFailedException e) when (e.Status is StatusCodes.Status404NotFound or StatusCodes.Status409Conflict or StatusCodes.Status412PreconditionFailed)
         {
             var there = await client.GetEntityIfExistsAsync<TableEntity>(entity.PartitionKey, entity.RowKey, cancellationToken: cancel);
-            return there.HasValue && there.Value!.GetString(WriteId) == id ? there.Value.ETag.ToString() : null;
+            return there.HasValue && there.Value!.TryGetValue(WriteId, out var written) && written is string mark && mark == id ? there.Value.ETag.ToString() : null;
         }
     });
 }

@@ -27,10 +27,10 @@ internal sealed class AzureVerdictStore(AzureAccounts accounts, UnreadableRows u
 
     public async Task<Page<VerdictRecord>> ListAsync(AgentId node, Continuation? after, int limit, CancellationToken cancel)
     {
-        var behind = long.TryParse(after?.Key, NumberStyles.None, CultureInfo.InvariantCulture, out var number) ? RowOf(number) : "";
+        var behind = after?.Key ?? "";
         var filter = TableClient.CreateQueryFilter($"PartitionKey eq {node.ToString()} and RowKey gt {behind}");
         var (rows, _) = await TableFor(node.ToString()).PageAsync(filter, null, limit + 1, cancel);
-        return _rows.ToPage(rows.ConvertAll(row => (NumberOf(row.RowKey).ToString(CultureInfo.InvariantCulture), AzureTable.Body(row))), limit);
+        return _rows.ToPage(rows.ConvertAll(static row => (row.RowKey, AzureTable.Body(row))), limit, row => $"{node}/{row}");
     }
 
     public async Task<IReadOnlyList<VerdictRecord>> ListSinceAsync(AgentId node, long attestation, int limit, CancellationToken cancel)
@@ -52,6 +52,4 @@ internal sealed class AzureVerdictStore(AzureAccounts accounts, UnreadableRows u
     private AzureTable TableFor(string node) => accounts.For(node).Table(AzureAccounts.Verdicts);
 
     private static string RowOf(long attestation) => (long.MaxValue - attestation).ToString("d19", CultureInfo.InvariantCulture);
-
-    private static long NumberOf(string row) => long.MaxValue - long.Parse(row, CultureInfo.InvariantCulture);
 }

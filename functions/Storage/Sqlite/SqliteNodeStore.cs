@@ -10,7 +10,7 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, UnreadableRows un
     private const int Passed = 1;
     private const int Failed = 2;
 
-    private readonly RowCodec<Node> _rows = new(StorageJson.Default.Node, n => n.Schema, Node.CurrentSchema, unreadable);
+    private readonly RowCodec<Node> _rows = new(StorageJson.Default.Node, n => n.Schema, Node.CurrentSchema, unreadable, Node.Upgrade);
 
     public Task<Stored<Node>?> FindAsync(AgentId id, CancellationToken cancel) => database.ReadAsync(connection =>
     {
@@ -72,7 +72,7 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, UnreadableRows un
         ("$partition", Partitions.Of(node.Id.ToString())), ("$id", node.Id.ToString()), ("$etag", etag),
         ("$verdict", node.Last switch { null => NoVerdict, { Pass: true } => Passed, _ => Failed }),
         ("$late", node.LateAt?.UtcTicks ?? long.MaxValue), ("$silent", node.SilentAt?.UtcTicks ?? long.MaxValue),
-        ("$retired", node.RetiredAt is null ? 0 : 1), ("$open", node.Open is null ? 0 : 1),
+        ("$retired", node.RetiredAt is null ? 0 : 1), ("$open", node.IsUnsettled ? 1 : 0),
         ("$policy", node.RuntimePolicy), ("$boot_policy", node.BootPolicy), ("$body", _rows.Encode(node)),
     ];
 }

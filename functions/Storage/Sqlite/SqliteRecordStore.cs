@@ -4,7 +4,7 @@ namespace Keylime.Functions.Storage.Sqlite;
 internal sealed class SqliteRecordStore<T>(SqliteDatabase database, RecordKind<T> kind, UnreadableRows unreadable) : IRecordStore<T>
     where T : class
 {
-    private readonly RowCodec<T> _rows = new(kind.Type, kind.Schema, kind.Newest, unreadable);
+    private readonly RowCodec<T> _rows = new(kind.Type, kind.Schema, kind.Newest, unreadable, kind.Upgrade);
     private readonly string _table = kind.Name;
     private readonly string _key = kind.KeyColumn;
 
