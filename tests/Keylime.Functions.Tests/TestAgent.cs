@@ -79,11 +79,43 @@ internal sealed class TestAgent : IDisposable
     public TestAgent WithNewKey() => _withNewKey ??= new(this, Service, Tpm.WithNewAttestationKey());
 
     /// <summary>Registered, activated and enrolled, with a policy that allows its list.</summary>
-    public async Task EnrolAsync()
+    public async Task EnrolAsync(int? interval = null)
     {
         await RegisterAsync();
         await PutPolicyAsync();
-        (await Service.Operator.SendAsync("PUT", $"/v1/nodes/{Id}", new JsonObject { ["runtimePolicy"] = Id })).Expect(HttpStatusCode.Created);
+        (await Service.Operator.SendAsync("PUT", $"/v1/nodes/{Id}", new JsonObject { ["runtimePolicy"] = Id, ["intervalSeconds"] = interval })).Expect(HttpStatusCode.Created);
+    }
+
+    /// <summary>The machine goes down and comes up again: another list, other clocks.</summary>
+    public async Task RebootAsync()
+    {
+        Tpm.Reset();
+        File.Delete(_log);
+        BootTime = BootTime.AddHours(5);
+        await Ima.StartAsync(Cancel);
+    }
+
+    /// <summary>Opens an attestation, and says that it cannot be done.</summary>
+    public async Task<HttpStatusCode> ReportErrorAsync(TestService service)
+    {
+        using var here = At(service);
+        var (session, challenge) = await here.OpenSessionAsync();
+        var proof = await here.ProveAsync(session, here.Proof(challenge));
+        if (proof.Status != HttpStatusCode.OK)
+            return proof.Status;
+        here.Token = proof.Json["data"]!["attributes"]!["token"]!.GetValue<string>();
+        var asked = await here.AskAsync();
+        return asked.Status != HttpStatusCode.Created
+            ? asked.Status
+            : (await service.Anonymous.SendAsync("PATCH", asked.Location!, Document("error", []), Http.JsonApi, here.Token)).Status;
+    }
+
+    /// <summary>Its registration, as a program would write it that this one does not know yet.</summary>
+    public async Task<Storage.Registration> FromTheFutureAsync()
+    {
+        await RegisterAsync();
+        var known = (await Service.Get<Storage.IRecordStore<Storage.Registration>>().FindAsync(Id, Cancel))!.Value;
+        return known with { Id = Protocol.AgentId.Parse("future"), Schema = Storage.Registration.CurrentSchema + 1 };
     }
 
     public async Task RegisterOnlyAsync() => (await Service.Anonymous.SendAsync("POST", $"/v2.6/agents/{Id}", Registration())).Expect(HttpStatusCode.OK);

@@ -10,7 +10,7 @@ namespace Keylime.Testing;
 /// </summary>
 public sealed partial class Azurite : IAsyncDisposable
 {
-    private const int Accounts = 600;
+    private const int Accounts = 2000; // their names and keys are one variable of its environment, of 128 KiB at most
     private static readonly TimeSpan StartTimeout = TimeSpan.FromSeconds(60);
 
     private readonly Process _process;

@@ -1,0 +1,119 @@
+using Keylime.Functions.Storage;
+using Keylime.Protocol;
+using Microsoft.Extensions.DependencyInjection;
+
+namespace Keylime.Functions.Tests;
+
+/// <summary>Counts what the stores are told to write, and fails one of it and all that follows, as a process that is killed there would.</summary>
+internal sealed class StoreFuse : IFuse
+{
+    private int _left = int.MaxValue;
+    private bool _after;
+
+    public bool Blown { get; private set; }
+
+    public IEnumerable<string> Unconditional => []; // the interfaces leave no other way
+
+    public void Arm(int write, bool after) => (_left, _after) = (write, after);
+
+    public void Install(IServiceCollection services)
+    {
+        Decorate<INodeStore>(services, inner => new FusedNodes(this, inner));
+        Decorate<IVerdictStore>(services, inner => new FusedVerdicts(this, inner));
+        Decorate<IEventStore>(services, inner => new FusedEvents(this, inner));
+        Decorate<IBlobStore>(services, inner => new FusedBlobs(this, inner));
+        Records<Registration>();
+        Records<PolicyRecord>();
+        Records<EndorsementOwner>();
+        Records<KnownEndorsementKey>();
+        Records<TrustedCertificate>();
+        Records<EnrolmentRule>();
+        Records<AccessToken>();
+
+        void Records<T>()
+            where T : class => Decorate<IRecordStore<T>>(services, inner => new FusedRecords<T>(this, inner));
+    }
+
+    public async Task<T> WriteAsync<T>(Func<Task<T>> write)
+    {
+        var left = Interlocked.Decrement(ref _left);
+        if (left < 0 || (left == 0 && !_after))
+            throw Blow("The fuse has blown.");
+        var result = await write();
+        return left == 0 ? throw Blow("The fuse has blown behind the write.") : result;
+    }
+
+    private StorageUnavailableException Blow(string message)
+    {
+        Blown = true;
+        return new StorageUnavailableException(message);
+    }
+
+    private static void Decorate<T>(IServiceCollection services, Func<T, T> wrap)
+        where T : class
+    {
+        var inner = services.Last(s => s.ServiceType == typeof(T));
+        services.Remove(inner);
+        services.AddSingleton(p => wrap(inner.ImplementationInstance as T
+            ?? inner.ImplementationFactory?.Invoke(p) as T
+            ?? (T)ActivatorUtilities.CreateInstance(p, inner.ImplementationType!)));
+    }
+
+    private sealed class FusedNodes(StoreFuse fuse, INodeStore inner) : INodeStore
+    {
+        public Task<Stored<Node>?> FindAsync(AgentId id, CancellationToken cancel) => inner.FindAsync(id, cancel);
+
+        public Task<Stored<Node>?> TryAddAsync(Node node, CancellationToken cancel) => fuse.WriteAsync(() => inner.TryAddAsync(node, cancel));
+
+        public Task<Stored<Node>?> TryReplaceAsync(Stored<Node> read, Node next, CancellationToken cancel) =>
+            fuse.WriteAsync(() => inner.TryReplaceAsync(read, next, cancel));
+
+        public Task<Page<Node>> ListAsync(NodeQuery query, Continuation? after, int limit, CancellationToken cancel) => inner.ListAsync(query, after, limit, cancel);
+    }
+
+    private sealed class FusedVerdicts(StoreFuse fuse, IVerdictStore inner) : IVerdictStore
+    {
+        public Task<bool> TryAddAsync(VerdictRecord verdict, CancellationToken cancel) => fuse.WriteAsync(() => inner.TryAddAsync(verdict, cancel));
+
+        public Task<VerdictRecord?> FindAsync(AgentId node, long attestation, CancellationToken cancel) => inner.FindAsync(node, attestation, cancel);
+
+        public Task<Page<VerdictRecord>> ListAsync(AgentId node, Continuation? after, int limit, CancellationToken cancel) => inner.ListAsync(node, after, limit, cancel);
+
+        public Task<IReadOnlyList<VerdictRecord>> ListSinceAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
+            inner.ListSinceAsync(node, attestation, limit, cancel);
+    }
+
+    private sealed class FusedEvents(StoreFuse fuse, IEventStore inner) : IEventStore
+    {
+        public Task AddAsync(EventRecord happened, CancellationToken cancel) => fuse.WriteAsync(async () =>
+        {
+            await inner.AddAsync(happened, cancel);
+            return true;
+        });
+
+        public Task<Page<EventRecord>> ListAsync(EventQuery query, Continuation? after, int limit, CancellationToken cancel) => inner.ListAsync(query, after, limit, cancel);
+    }
+
+    private sealed class FusedBlobs(StoreFuse fuse, IBlobStore inner) : IBlobStore
+    {
+        public Task<string> PutAsync(ReadOnlyMemory<byte> content, CancellationToken cancel) => fuse.WriteAsync(() => inner.PutAsync(content, cancel));
+
+        public Task<ReadOnlyMemory<byte>?> FindAsync(string digest, CancellationToken cancel) => inner.FindAsync(digest, cancel);
+    }
+
+    private sealed class FusedRecords<T>(StoreFuse fuse, IRecordStore<T> inner) : IRecordStore<T>
+        where T : class
+    {
+        public Task<Stored<T>?> FindAsync(string key, CancellationToken cancel) => inner.FindAsync(key, cancel);
+
+        public Task<bool> TryAddAsync(T record, CancellationToken cancel) => fuse.WriteAsync(() => inner.TryAddAsync(record, cancel));
+
+        public Task<bool> TryReplaceAsync(Stored<T> read, T next, CancellationToken cancel) => fuse.WriteAsync(() => inner.TryReplaceAsync(read, next, cancel));
+
+        public Task<bool> TryDeleteAsync(Stored<T> read, CancellationToken cancel) => fuse.WriteAsync(() => inner.TryDeleteAsync(read, cancel));
+
+        public Task<Page<T>> ListAsync(Continuation? after, int limit, CancellationToken cancel) => inner.ListAsync(after, limit, cancel);
+
+        public Task<Page<string>> ListKeysAsync(Continuation? after, int limit, CancellationToken cancel) => inner.ListKeysAsync(after, limit, cancel);
+    }
+}
