@@ -31,71 +31,63 @@ internal static partial class ApproveNode
             // A verdict that a crash left in the history is brought in, before its challenge goes.
             stored = await use.Settlement.SettleAsync(stored, null, cancel);
             var registration = await use.Registrations.FindAsync(id.ToString(), cancel);
-            if (stored.Value.Waiting is not null)
-            {
-                var node = (asked.Node ?? new EnrolNode()) with { AttestationKeyName = asked.AttestationKeyName };
-                if (await EnrolNodes.ObjectionAsync(node, "", use.Policies, cancel) is { } objection)
-                    return objection;
-
-                // It may have lost its first key while it waited.
-                if (registration?.Value.Proposal is { ProvenAt: not null } other && IsNamed(other, asked.AttestationKeyName) && !await TryAdoptAsync(registration, other, use.Registrations))
-                    continue;
-                return await EnrolNodes.EnrolAsync(id, node, context.CallerName(), use, cancel);
-            }
-
-            if (asked.Node is { } wanted && EnrolNodes.PolicyDifference(stored.Value, With(stored.Value, wanted)) is { } otherwise)
+            var waits = stored.Value.Waiting is not null;
+            var settings = (asked.Node ?? new EnrolNode()) with { AttestationKeyName = asked.AttestationKeyName };
+            if (waits && await EnrolNodes.ObjectionAsync(settings, "", use.Policies, cancel) is { } objection)
+                return objection;
+            if (!waits && EnrolNodes.PolicyDifference(stored.Value, With(stored.Value, settings)) is { } otherwise)
             {
                 return new Refusal(StatusCodes.Status409Conflict, "enrolled_otherwise", $"'{id}' is enrolled already, with {otherwise}; an approval does not change that.")
                 { Hint = $"keylime node update {id} does." };
             }
 
-            if (registration?.Value.Proposal is not { ProvenAt: { } provenAt } proposal)
+            // What is approved is the very key that was looked at, whatever is proposed by now. One that waits may have lost its first key meanwhile.
+            var proposed = registration?.Value.Proposal is { ProvenAt: not null, AttestationKey: var offered } ? KeyNames.Of(offered) : null;
+            if (registration?.Value.Proposal is { ProvenAt: { } provenAt } proposal && proposed is not null && string.Equals(proposed, asked.AttestationKeyName, StringComparison.OrdinalIgnoreCase))
             {
-                if (!string.Equals(Convert.ToHexStringLower(stored.Value.AttestationKeyName.Span), asked.AttestationKeyName, StringComparison.OrdinalIgnoreCase))
-                    return new Refusal(StatusCodes.Status409Conflict, "nothing_to_approve", $"'{id}' is admitted, and no other key of its TPM waits for approval.");
+                // First the node, which is what counts; then the registration: as long as the proposal is there, this can be done again.
+                var next = Pin(stored.Value, PublicArea.Parse(proposal.AttestationKey.Span));
+                if (!ReferenceEquals(next, stored.Value))
+                {
+                    var happened = EventRecord.Of(id, provenAt, EventTypes.KeyChangeApproved, $"{context.CallerName()} approved the attestation key {proposed}; the old one opens nothing any more.");
+                    if (await use.Settlement.ChangeAsync(stored, next, happened, cancel) is not { } changed)
+                        continue;
+                    stored = changed;
+                }
 
-                return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, use.Verdicts, use.Clock.GetUtcNow(), cancel); // approved before
-            }
-
-            // What is approved is the very key that was looked at, whatever is proposed by now.
-            var name = KeyNames.Of(proposal.AttestationKey);
-            if (!IsNamed(proposal, asked.AttestationKeyName))
-                return new Refusal(StatusCodes.Status409Conflict, "other_key", $"attestationKeyName: the key that waits is {name}, not {asked.AttestationKeyName}.");
-
-            // First the node, which is what counts; then the registration: as long as the proposal is there, this can be done again.
-            var next = Pin(stored.Value, PublicArea.Parse(proposal.AttestationKey.Span));
-            if (!ReferenceEquals(next, stored.Value))
-            {
-                var happened = EventRecord.Of(id, provenAt, EventTypes.KeyChangeApproved, $"{context.CallerName()} approved the attestation key {name}; the old one opens nothing any more.");
-                if (await use.Settlement.ChangeAsync(stored, next, happened, cancel) is not { } changed)
+                if (!await TryFinishAsync(stored.Value, registration, use.Registrations))
                     continue;
-                next = changed.Value;
+                LogApproved(use.Log, id, proposed);
+            }
+            else if (!waits && proposed is not null)
+            {
+                return new Refusal(StatusCodes.Status409Conflict, "other_key", $"attestationKeyName: the key that waits is {proposed}, not {asked.AttestationKeyName}.");
+            }
+            else if (!waits && !string.Equals(Convert.ToHexStringLower(stored.Value.AttestationKeyName.Span), asked.AttestationKeyName, StringComparison.OrdinalIgnoreCase))
+            {
+                return new Refusal(StatusCodes.Status409Conflict, "nothing_to_approve", $"'{id}' is admitted, and no other key of its TPM waits for approval.");
             }
 
-            if (!await TryFinishAsync(next, registration, use.Registrations))
-                continue;
-
-            LogApproved(use.Log, id, name);
-            return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, next, use.Verdicts, use.Clock.GetUtcNow(), cancel);
+            return waits
+                ? await EnrolNodes.EnrolAsync(id, settings, context.CallerName(), use, cancel)
+                : await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, use.Verdicts, use.Clock.GetUtcNow(), cancel);
         }
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");
     }
-
-    private static bool IsNamed(KeyProposal proposal, string name) => string.Equals(KeyNames.Of(proposal.AttestationKey), name, StringComparison.OrdinalIgnoreCase);
 
     /// <summary>Makes the key that a node is pinned to the one of its registration, where that still proposes it.</summary>
     /// <returns><see langword="false"/> if it proposes another one, or has changed since it was read.</returns>
     public static async Task<bool> TryFinishAsync(Node node, Stored<Registration> registration, IRecordStore<Registration> registrations) =>
         registration.Value.Proposal is { ProvenAt: not null } proposal
         && PublicArea.Parse(proposal.AttestationKey.Span).ComputeName().AsSpan().SequenceEqual(node.AttestationKeyName.Span)
-        && await TryAdoptAsync(registration, proposal, registrations);
-
-    private static Task<bool> TryAdoptAsync(Stored<Registration> registration, KeyProposal proposal, IRecordStore<Registration> registrations)
-    {
-        var next = registration.Value with { AttestationKey = proposal.AttestationKey, ExpectedTagHash = proposal.ExpectedTagHash, Proposal = null, Offer = null };
-        return registrations.TryReplaceAsync(registration, next, CancellationToken.None);
-    }
+        && await registrations.TryReplaceAsync(registration, registration.Value with
+        {
+            AttestationKey = proposal.AttestationKey,
+            ExpectedTagHash = proposal.ExpectedTagHash,
+            Proposal = null,
+            Offer = null,
+        }, CancellationToken.None);
 
     // Only what was asked for counts: who approves a key says nothing of policies.
     private static Node With(Node node, EnrolNode wanted) => node with

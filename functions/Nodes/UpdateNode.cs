@@ -1,6 +1,5 @@
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
-using Keylime.Functions.Verifier;
 using Keylime.Protocol;
 using Keylime.Protocol.Api;
 

@@ -38,7 +38,7 @@ public sealed class ApprovalTests
             Assert.True(await agent.WithNewKey().RegisterAsync(service));
             await agent.MeasureAsync("/evil");
             var asked = await agent.AskedAsync();
-            fuse.Arm(1, after: true); // the verdict, and nothing behind it
+            fuse.Arm(2, after: true); // the lines of the list and the verdict, and nothing behind them
             Assert.Equal(HttpStatusCode.ServiceUnavailable, (await agent.SubmitAsync(asked, agent.Collect(asked))).Status);
         }
 

@@ -45,6 +45,9 @@ internal static class CrashQuestions
     public static async Task<string> StateOfNodeAsync(this TestService service) =>
         (await service.Operator.SendAsync("GET", "/v1/nodes/node")).Expect(HttpStatusCode.OK)["node"]!["state"]!.GetValue<string>();
 
+    public static async Task<int> IntervalOfNodeAsync(this TestService service) =>
+        (await service.Operator.SendAsync("GET", "/v1/nodes/node")).Expect(HttpStatusCode.OK)["node"]!["intervalSeconds"]!.GetValue<int>();
+
     public static async Task<string> KeyOfNodeAsync(this TestService service) =>
         (await service.Operator.SendAsync("GET", "/v1/nodes/node")).Expect(HttpStatusCode.OK)["attestationKeyName"]!.GetValue<string>();
 

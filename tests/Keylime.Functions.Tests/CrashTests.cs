@@ -1,3 +1,4 @@
+using Keylime.Functions.Hosting;
 using Keylime.Functions.Verifier;
 using Keylime.Testing;
 using Microsoft.Extensions.DependencyInjection;
@@ -85,7 +86,7 @@ public sealed class CrashTests(AzuriteFixture fixture)
         TestAgent? agent = null;
         try
         {
-            await using (var service = await TestService.StartAsync(Install, folder, clock))
+            await using (var service = await TestService.StartAsync(Install, folder, clock, configure: change.Options))
             {
                 tpm.Reset();
                 agent = new TestAgent(service, "node", tpm);
@@ -100,7 +101,7 @@ public sealed class CrashTests(AzuriteFixture fixture)
 
             fuse.Arm(int.MaxValue, after: false);
             clock.Advance(TimeSpan.FromSeconds(1));
-            await using var restarted = await TestService.StartAsync(Install, folder, clock);
+            await using var restarted = await TestService.StartAsync(Install, folder, clock, configure: change.Options);
             await then(restarted, agent);
             Assert.Empty(fuse.Unconditional);
             return !fuse.Blown;
@@ -128,4 +129,7 @@ internal sealed record Change(Func<TestAgent, Task> Before, Func<TestService, Te
 {
     /// <summary>Whether the node shows the change, for those that show on a node.</summary>
     public Func<TestService, TestAgent, Task<bool>>? Happened { get; init; }
+
+    /// <summary>What the service is set to, where that matters.</summary>
+    public Func<ServiceOptions, ServiceOptions>? Options { get; init; }
 }

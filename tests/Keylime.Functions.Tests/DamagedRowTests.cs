@@ -1,6 +1,5 @@
 using System.Net;
 using System.Text.Json.Nodes;
-using Keylime.Functions.Storage;
 using Keylime.Functions.Storage.Sqlite;
 
 namespace Keylime.Functions.Tests;

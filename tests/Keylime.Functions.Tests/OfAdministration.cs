@@ -10,6 +10,8 @@ internal static class OfAdministration
 {
     private static readonly string Thumbprint = TestCertificates.Root.GetCertHashString(System.Security.Cryptography.HashAlgorithmName.SHA256);
 
+    private static readonly string Signer = System.Security.Cryptography.PemEncoding.WriteString("PUBLIC KEY", TestCertificates.Root.PublicKey.ExportSubjectPublicKeyInfo());
+
     public static Dictionary<string, Change> Changes { get; } = new()
     {
         ["put a policy"] = new(
@@ -33,6 +35,45 @@ internal static class OfAdministration
             },
             (s, a) => a.TryPutPolicyAsync(s),
             async s => Assert.Equal(2, await s.CountEventsAsync("policy.changed"))),
+        ["propose a policy"] = new(
+            _ => Task.CompletedTask,
+            (s, a) => a.TryPutPolicyAsync(s),
+            async s => Assert.Equal(1, await s.CountEventsAsync("policy.proposed")))
+        { Options = static o => o with { RequirePolicyApproval = true } },
+        ["approve a policy"] = new(
+            async a =>
+            {
+                await a.PutPolicyAsync();
+                a.Service.Clock.Advance(TimeSpan.FromSeconds(1));
+            },
+            async (s, _) =>
+            {
+                var policy = (await s.Operator.SendAsync("GET", "/v1/policies")).Expect(HttpStatusCode.OK)["policies"]![0]!;
+                using var approver = s.CreateClient(s.TokenOf("approver"));
+                return (await approver.SendAsync("POST", "/v1/policies/node/approve", new JsonObject { ["digest"] = (policy["proposedDigest"] ?? policy["digest"])!.GetValue<string>() })).Status == HttpStatusCode.OK;
+            },
+            async s =>
+            {
+                Assert.Equal(1, await s.CountEventsAsync("policy.proposed"));
+                Assert.Equal(1, await s.CountEventsAsync("policy.changed"));
+            })
+        { Options = static o => o with { RequirePolicyApproval = true } },
+        ["trust a signer"] = new(
+            _ => Task.CompletedTask,
+            (s, _) => TrustSignerAsync(s),
+            async s => Assert.Equal(1, await s.CountEventsAsync("policy.signer_changed"))),
+        ["trust a signer no more"] = new(
+            async a =>
+            {
+                Assert.True(await TrustSignerAsync(a.Service));
+                a.Service.Clock.Advance(TimeSpan.FromSeconds(1));
+            },
+            async (s, _) =>
+            {
+                using var approver = s.CreateClient(s.TokenOf("approver"));
+                return (await approver.SendAsync("DELETE", "/v1/policy-signers/alice")).Status is HttpStatusCode.NoContent or HttpStatusCode.NotFound;
+            },
+            async s => Assert.InRange(await s.CountEventsAsync("policy.signer_changed"), 2, 3)),
         ["delete a policy"] = new(
             a => a.PutPolicyAsync(),
             async (s, _) => (await s.Operator.SendAsync("DELETE", "/v1/policies/node")).Status is HttpStatusCode.NoContent or HttpStatusCode.NotFound,
@@ -119,4 +160,9 @@ internal static class OfAdministration
             },
             async s => Assert.Equal(1, await s.CountEventsAsync("storage.row_unreadable"))),
     };
+    private static async Task<bool> TrustSignerAsync(TestService service)
+    {
+        using var approver = service.CreateClient(service.TokenOf("approver"));
+        return (await approver.SendAsync("PUT", "/v1/policy-signers/alice", Signer, "application/x-pem-file")).Status == HttpStatusCode.OK;
+    }
 }

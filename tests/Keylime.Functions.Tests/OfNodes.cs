@@ -144,6 +144,29 @@ internal static class OfNodes
                 await s.IsAsync("pending", "Enrolled, and not attested yet.");
                 await s.ToldOnceAsync("node.enrolled");
             }),
+        ["admit one that waits, with another key"] = new(
+            async a =>
+            {
+                await a.RegisterAsync();
+                await a.WithNewKey().RegisterAsync();
+            },
+            async (s, a) => (await s.Operator.SendAsync("POST", "/v1/nodes/node/approve", new JsonObject { ["attestationKeyName"] = Convert.ToHexStringLower(a.WithNewKey().Tpm.AttestationKey.ComputeName()) })).Status
+                is HttpStatusCode.OK or HttpStatusCode.Created,
+            async s =>
+            {
+                await s.IsAsync("pending", "Enrolled, and not attested yet.");
+                await s.ToldOnceAsync("registration.key_change_approved", "node.enrolled");
+                Assert.Null((await s.Operator.SendAsync("GET", "/v1/nodes/node")).Expect(HttpStatusCode.OK)["proposedKeyName"]);
+            }),
+        ["give other settings"] = new(
+            a => a.EnrolAsync(),
+            async (s, _) => (await s.Operator.SendAsync("PATCH", "/v1/nodes/node", new JsonObject { ["intervalSeconds"] = 77 })).Status == HttpStatusCode.OK,
+            async s =>
+            {
+                Assert.Equal(77, await s.IntervalOfNodeAsync());
+                await s.ToldOnceAsync("node.changed");
+            })
+        { Happened = static async (s, _) => await s.IntervalOfNodeAsync() == 77 },
         ["enrol a retired one anew"] = new(
             async a =>
             {

@@ -193,6 +193,21 @@ public sealed class SessionTests
     }
 
     [Fact]
+    public void A_thousand_names_that_ask_without_end_are_in_no_other_name_s_way()
+    {
+        const int most = 15;
+        var limit = new Hosting.RateLimit(most, new Microsoft.Extensions.Time.Testing.FakeTimeProvider());
+        for (var i = 0; i < 1000; i++)
+        {
+            for (var request = 0; request < most; request++)
+                Assert.Equal(0, limit.Wait($"busy {i}"));
+        }
+
+        Assert.All(Enumerable.Range(0, 1000), i => Assert.InRange(limit.Wait($"busy {i}"), 1, 60));
+        Assert.Equal(0, Enumerable.Range(0, 10_000).Count(i => limit.Wait($"quiet {i}") > 0));
+    }
+
+    [Fact]
     public async Task Challenges_are_fresh()
     {
         await using var service = await TestService.StartAsync();

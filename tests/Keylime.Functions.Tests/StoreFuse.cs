@@ -24,6 +24,7 @@ internal sealed class StoreFuse : IFuse
         Decorate<IBlobStore>(services, inner => new FusedBlobs(this, inner));
         Records<Registration>();
         Records<PolicyRecord>();
+        Records<PolicySignerRecord>();
         Records<EndorsementOwner>();
         Records<KnownEndorsementKey>();
         Records<TrustedCertificate>();
