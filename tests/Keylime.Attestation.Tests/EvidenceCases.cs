@@ -19,14 +19,22 @@ public sealed class EvidenceCases
         var change = Read(name);
         var origin = change["base"]?.GetValue<string>() ?? name;
         var asked = Read(origin);
-        var files = ((string[])["ak.pub", "message", "signature", "pcrs", "list", "policy.json"]).ToDictionary(f => f, f => File.ReadAllBytes(Path.Combine(Root, origin, f)));
+        var files = Directory.EnumerateFiles(Path.Combine(Root, origin)).ToDictionary(f => Path.GetFileName(f), File.ReadAllBytes);
+        if (asked["judge"] is { } judge)
+        {
+            foreach (var policy in Directory.EnumerateFiles(Path.Combine(Root, judge.GetValue<string>()), "*.json"))
+                files[Path.GetFileName(policy)] = File.ReadAllBytes(policy);
+        }
         foreach (var (what, value) in change)
             Apply(what, value!, files);
 
         Assert.True(AttestationKey.TryCreate(PublicArea.Parse(files["ak.pub"]), out var key, out var refusal), refusal?.Detail);
         using (key)
         {
-            Assert.True(RuntimePolicy.TryParse(files["policy.json"], out var policy, out var error), error);
+            Assert.True(RuntimePolicy.TryParse(files["policy.json"], out var runtime, out var error), error);
+            BootPolicy? boot = null;
+            if (files.TryGetValue("boot.json", out var rules))
+                Assert.True(BootPolicy.TryParse(rules, out boot, out error), error);
             JsonNode Asked(string member) => (change[member] ?? asked[member])!;
             Assert.True(TpmAlgorithms.TryFromProtocolName(Asked("bank").GetValue<string>(), out var bank));
             var selection = new PcrSelection(bank, PcrSet.Of([.. Asked("pcrs").AsArray().Select(p => p!.GetValue<int>())]));
@@ -35,12 +43,21 @@ public sealed class EvidenceCases
                 Key = key,
                 Quote = new QuoteRequest(Convert.FromHexString(Asked("nonce").GetValue<string>()), selection, key.Scheme),
                 Identity = IdentityLevel.EndorsementKey,
-                Runtime = policy,
+                Boot = boot,
+                Runtime = runtime,
                 At = new DateTimeOffset(2026, 11, 24, 12, 0, 0, TimeSpan.Zero),
             };
-            var verdict = Appraisal.Appraise(request, new Attestation.Evidence(new QuoteEvidence(files["message"], files["signature"], files["pcrs"]), files["list"]));
+            var list = change["list"]?.GetValue<string>() ?? "list";
+            var evidence = new Attestation.Evidence(new QuoteEvidence(files["message"], files["signature"], files["pcrs"]), files[list])
+            {
+                BootLog = files.TryGetValue("bootlog", out var log) && log.Length > 0 ? log : (ReadOnlyMemory<byte>?)null,
+                ImaFormat = list == "list" ? ImaListFormat.Text : ImaListFormat.Binary,
+            };
+            var verdict = Appraisal.Appraise(request, evidence);
 
-            Assert.Equal(change["expect"]!.GetValue<string>(), verdict.Pass ? "pass" : verdict.Findings[0].Code);
+            Assert.True(
+                change["expect"]!.GetValue<string>() == (verdict.Pass ? "pass" : verdict.Findings[0].Code),
+                $"{change["expect"]} was expected; got {(verdict.Pass ? "pass" : string.Join("; ", verdict.Findings.Select(f => $"{f.Code}: {f.Detail}")))}");
         }
     }
 
@@ -73,7 +90,13 @@ public sealed class EvidenceCases
             case "replacePolicy":
                 Replace(files, "policy.json", value);
                 break;
-            case "base" or "expect" or "nonce" or "bank" or "pcrs":
+            case "replaceBoot":
+                Replace(files, "boot.json", value);
+                break;
+            case "replaceBytes":
+                ReplaceBytes(files, "bootlog", value);
+                break;
+            case "base" or "expect" or "names" or "judge" or "list" or "nonce" or "bank" or "pcrs":
                 break;
             default:
                 Assert.Fail($"case.json: '{what}' is no change that this knows.");
@@ -99,6 +122,16 @@ public sealed class EvidenceCases
         var text = Encoding.UTF8.GetString(files[file]);
         Assert.Contains(value[0]!.GetValue<string>(), text, StringComparison.Ordinal);
         files[file] = Encoding.UTF8.GetBytes(text.Replace(value[0]!.GetValue<string>(), value[1]!.GetValue<string>(), StringComparison.Ordinal));
+    }
+
+    // As long as what it replaces, so that the log stays a log.
+    private static void ReplaceBytes(Dictionary<string, byte[]> files, string file, JsonNode value)
+    {
+        var (old, @new) = (Encoding.Latin1.GetBytes(value[0]!.GetValue<string>()), Encoding.Latin1.GetBytes(value[1]!.GetValue<string>()));
+        Assert.Equal(old.Length, @new.Length);
+        var at = files[file].AsSpan().IndexOf(old);
+        Assert.True(at >= 0, $"'{value[0]}' is not in {file}");
+        @new.CopyTo(files[file], at);
     }
 
     private static JsonObject Read(string name) => JsonNode.Parse(File.ReadAllText(Path.Combine(Root, name, "case.json")))!.AsObject();

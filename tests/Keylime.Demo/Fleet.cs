@@ -55,15 +55,25 @@ internal sealed class Fleet(Programs programs)
     public Task EnrolAsync(Machine machine, CancellationToken cancel) => EnrolAsync(machine.Name, machine.LogPath, cancel);
 
     /// <param name="listPath">The machine's measurement list; the policy is put beside it.</param>
-    public async Task EnrolAsync(string name, string listPath, CancellationToken cancel)
+    /// <param name="bootLogPath">The machine's boot log, where its boot is judged too.</param>
+    public async Task EnrolAsync(string name, string listPath, CancellationToken cancel, string? bootLogPath = null)
     {
         const int conflict = 5; // what an agent that has not registered yet gets; everything else is an error
         var policy = Path.Combine(Path.GetDirectoryName(listPath)!, "policy.json");
         await DoAsync(cancel, "policy", "make", "--from-log", listPath, "--out", policy);
         await DoAsync(cancel, "policy", "put", name, policy);
+        List<string> enrol = ["node", "enrol", name, "--policy", name];
+        if (bootLogPath is not null)
+        {
+            var (boot, bootPolicy) = ($"{name}-boot", Path.Combine(Path.GetDirectoryName(listPath)!, "boot.json"));
+            await DoAsync(cancel, "policy", "create", "boot", bootLogPath, "--out", bootPolicy);
+            await DoAsync(cancel, "policy", "put", boot, bootPolicy);
+            enrol.AddRange(["--boot-policy", boot]);
+        }
+
         for (var i = 0; ; i++)
         {
-            var (exit, _, errors) = await programs.KeylimeAsync(cancel, "node", "enrol", name, "--policy", name);
+            var (exit, _, errors) = await programs.KeylimeAsync(cancel, enrol);
             if (exit == 0)
                 return;
             if (exit != conflict || i == 60)

@@ -14,6 +14,9 @@ internal sealed class Bench : IAsyncDisposable
     // An attestation of a machine that is emulated takes a second or two; a reboot between two of them half a minute.
     private static readonly TimeSpan Patience = TimeSpan.FromMinutes(5);
 
+    /// <summary>Where the kernel has what firmware and boot loaders measured.</summary>
+    public const string BootLogPath = "/sys/kernel/security/tpm0/binary_bios_measurements";
+
     private const string ListPath = "/sys/kernel/security/ima/ascii_runtime_measurements";
     private const string FromTheMachine = "10.0.2.2"; // what QEMU's user network makes of this host's loopback
 
@@ -33,6 +36,8 @@ internal sealed class Bench : IAsyncDisposable
     public VirtualMachine Machine => _machine ?? throw new InvalidOperationException("The machine is off.");
 
     public string CapturedListPath => Path.Combine(Folder, "list");
+
+    public string CapturedBootLogPath => Path.Combine(Folder, "bootlog");
 
     public string RuntimePolicyPath => Path.Combine(Folder, "policy.json");
 
@@ -97,12 +102,13 @@ internal sealed class Bench : IAsyncDisposable
         }
     }
 
-    /// <summary>Waits for the agent to register, takes what the machine has measured so far for good, and waits for the first pass.</summary>
+    /// <summary>Waits for the agent to register, takes what the machine has booted and measured so far for good, and waits for the first pass.</summary>
     public async Task EnrolAsync(CancellationToken cancel)
     {
         await WaitAsync("it is registered", n => n.State == NodeState.Pending, cancel);
         await File.WriteAllBytesAsync(CapturedListPath, await Machine.ReadFileAsync(ListPath, cancel), cancel);
-        await _fleet.EnrolAsync(Node, CapturedListPath, cancel);
+        await File.WriteAllBytesAsync(CapturedBootLogPath, await Machine.ReadFileAsync(BootLogPath, cancel), cancel);
+        await _fleet.EnrolAsync(Node, CapturedListPath, cancel, CapturedBootLogPath);
         await WaitAsync("it is trusted", n => n.State == NodeState.Trusted, cancel);
     }
 

@@ -8,17 +8,18 @@ public sealed class ChangedBootTests(EnrolledMachine enrolled) : IClassFixture<E
 {
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    /// <summary>The name of the recording; a file of the boot partition; what is changed in it, or else put behind its end; whether Secure Boot is on.</summary>
-    public static TheoryData<string, string, string?, string, bool> Changes => new()
+    /// <summary>The name of the recording; a file of the boot partition; what is changed in it, or else put behind its end; whether Secure Boot is on; the
+    /// finding, and its event's PCR and what is said of it.</summary>
+    public static TheoryData<string, string, string?, string, bool, string, int, string> Changes => new()
     {
-        { "command-line", "EFI/debian/grub.cfg", "panic=-1", "panic=-1 module.sig_enforce=0", true },
-        { "initrd", "initrd.img", null, "\n", true },
-        { "kernel", "vmlinuz", null, "\0", false }, // with Secure Boot it would not start
+        { "command-line", "EFI/debian/grub.cfg", "panic=-1", "panic=-1 module.sig_enforce=0", true, "boot.command_line_not_allowed", 8, "panic=-1 module.sig_enforce=0' is not in the policy" },
+        { "initrd", "initrd.img", null, "\n", true, "boot.image_not_allowed", 9, "the initrd is not in the policy" },
+        { "kernel", "vmlinuz", null, "\0", false, "boot.image_not_allowed", 9, "the kernel file is not in the policy" }, // with Secure Boot it would not start
     };
 
     [Theory]
     [MemberData(nameof(Changes))]
-    public async Task Another_boot_than_the_one_that_was_enrolled_fails(string name, string file, string? old, string @new, bool secure)
+    public async Task Another_boot_than_the_one_that_was_enrolled_fails(string name, string file, string? old, string @new, bool secure, string code, int pcr, string words)
     {
         var bench = enrolled.Bench;
         await bench.WithChangedFileAsync(file, was => Change(was, old, @new), async () =>
@@ -32,7 +33,11 @@ public sealed class ChangedBootTests(EnrolledMachine enrolled) : IClassFixture<E
 
             Assert.Equal("fail", verdict.Evaluation);
             Assert.Equal(NodeState.Failed, (await bench.ShowAsync(Cancel)).Node.State);
-            Assert.Contains(verdict.Findings, f => f.Detail.Contains("boot_aggregate", StringComparison.Ordinal));
+            var finding = Assert.Single(verdict.Findings, f => f.Code == code && f.Event?.Pcr == pcr);
+            Assert.StartsWith($"PCR {pcr}, event {finding.Event!.Index}: ", finding.Detail, StringComparison.Ordinal);
+            Assert.Contains(words, finding.Detail, StringComparison.Ordinal);
+            Assert.NotEqual(finding.Event.Expected, finding.Event.Seen);
+            Assert.Equal(!secure, verdict.Findings.Any(f => f.Code == "boot.secure_boot_off"));
         });
     }
 

@@ -17,7 +17,7 @@ public sealed class GoodBootTests
         await bench.BootAsync(Cancel);
         await bench.EnrolAsync(Cancel);
         var good = await bench.WaitForVerdictOnAllAsync(Cancel);
-        Assert.Equal(("pass", "ek-certificate", "ima"), (good.Evaluation, good.Coverage.Identity, good.Coverage.Runtime));
+        Assert.Equal(("pass", "ek-certificate", "event-log", "ima"), (good.Evaluation, good.Coverage.Identity, good.Coverage.Boot, good.Coverage.Runtime));
 
         await Recording.WriteAsync(bench.Machine, "good", Cancel);
 

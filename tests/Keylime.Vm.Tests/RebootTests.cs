@@ -19,7 +19,7 @@ public sealed class RebootTests
         var after = await bench.WaitForVerdictAsync("of the second boot", v => v.Clock?.ResetCount > before.ResetCount, Cancel);
         await Recording.WriteAsync(bench.Machine, "reboot", Cancel);
 
-        Assert.Equal(("pass", "ek-certificate", "ima", 0L), (after.Evaluation, after.Coverage.Identity, after.Coverage.Runtime, after.ImaFrom));
+        Assert.Equal(("pass", "ek-certificate", "event-log", "ima", 0L), (after.Evaluation, after.Coverage.Identity, after.Coverage.Boot, after.Coverage.Runtime, after.ImaFrom));
         Assert.Equal(before.ResetCount + 1, after.Clock!.ResetCount);
         var node = (await bench.ShowAsync(Cancel)).Node;
         Assert.Equal(NodeState.Trusted, node.State);

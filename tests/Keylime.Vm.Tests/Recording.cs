@@ -13,7 +13,6 @@ internal static class Recording
 {
     private const string Folder = "KEYLIME_VM_RECORD";
     private const string Ima = "/sys/kernel/security/ima";
-    private const string BootLog = "/sys/kernel/security/tpm0/binary_bios_measurements";
 
     private static readonly PcrSelection Asked = new(TpmAlgorithm.Sha256, PcrSet.Of([.. Enumerable.Range(0, 16)]));
 
@@ -42,7 +41,7 @@ internal static class Recording
 
         await SaveAsync("list", await machine.ReadFileAsync($"{Ima}/ascii_runtime_measurements", cancel));
         await SaveAsync("list.binary", await machine.ReadFileAsync($"{Ima}/binary_runtime_measurements", cancel));
-        await SaveAsync("bootlog", await machine.ReadFileAsync(BootLog, cancel));
+        await SaveAsync("bootlog", await machine.ReadFileAsync(Bench.BootLogPath, cancel));
         var said = new JsonObject
         {
             ["nonce"] = Convert.ToHexStringLower(nonce),
