@@ -29,6 +29,14 @@ internal static class NodePolicyCommands
                 Pcrs = NodeCommands.ReadPcrs(parsed.GetValue(pcrs)!) ?? (without.Contains("pcrs") ? new Dictionary<string, IReadOnlyList<string>>() : null),
                 IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? NodeCommands.ReadNumber(seconds) : parsed.GetValue(interval),
             };
+            if (update is { RuntimePolicy: null, BootPolicy: null, Pcrs: null, IntervalSeconds: null })
+                throw new CliException(Exits.Usage, "nothing is named that would change", "--policy, --boot-policy, --pcr, --interval or --no is expected");
+            foreach (var (name, given) in (ReadOnlySpan<(string, bool)>)[("policy", update.RuntimePolicy is { Length: > 0 }), ("boot-policy", update.BootPolicy is { Length: > 0 }), ("pcrs", update.Pcrs is { Count: > 0 })])
+            {
+                if (given && without.Contains(name))
+                    throw new CliException(Exits.Usage, $"--no {name}, and one is given too", "one of the two is expected");
+            }
+
             using var api = new ServiceApi(Login.Load(surroundings));
             using var content = JsonContent.Create(update, ApiJson.Default.UpdateNode);
             return await api.SendAsync(HttpMethod.Patch, NodeCommands.PathOf(row["id"]), content, ApiJson.Default.NodeDetails, cancel);
@@ -46,7 +54,7 @@ internal static class NodePolicyCommands
         {
             using var api = new ServiceApi(Login.Load(surroundings));
             var bytes = await api.SendAsync(HttpMethod.Get, $"{NodeCommands.PathOf(parsed.GetValue(id)!)}/{verb}", null, cancel);
-            await File.WriteAllBytesAsync(parsed.GetValue(output)!, bytes, cancel);
+            await PolicySource.WriteFileAsync(parsed.GetValue(output)!, bytes, cancel);
             surroundings.Error.WriteLine($"{bytes.Length} bytes of {what} in {PlainText.From(parsed.GetValue(output))}");
             return Exits.Ok;
         });

@@ -21,10 +21,11 @@ public sealed partial class RuntimePolicyDocument
             LogHash = Keep(LogHash, other.LogHash, "$.ima.log_hash_alg", said)!,
             DeviceMapper = DeviceMapper ?? other.DeviceMapper,
             VerificationKeys = MergeKeys(VerificationKeys, other.VerificationKeys, said),
-            Violations = Violations ?? other.Violations,
+            Violations = Unite(Violations, other.Violations),
         };
         Keep(Compact(DeviceMapper), Compact(other.DeviceMapper), "$.ima.dm_policy", said);
-        Keep(Describe(Violations), Describe(other.Violations), "$.violations", said);
+        if (other.Violations is { Budget: > 0 }) // none is no setting of its own: a proposal has paths alone
+            Keep(Violations?.Budget.ToString(CultureInfo.InvariantCulture), other.Violations.Budget.ToString(CultureInfo.InvariantCulture), "$.violations.budget", said);
         foreach (var document in (RuntimePolicyDocument[])[this, other])
         {
             Unite(merged.Digests, document.Digests);
@@ -144,7 +145,9 @@ public sealed partial class RuntimePolicyDocument
 
     private static string? Describe(ClassRuleText? rule) => rule is null ? null : rule.Reason is null ? rule.Mode : $"{rule.Mode} ({rule.Reason})";
 
-    private static string? Describe(ViolationRules? rules) => rules is null ? null : $"budget {rules.Budget}, paths [{string.Join(", ", rules.Paths)}]";
+    // Paths are a list, the budget is a setting.
+    private static ViolationRules? Unite(ViolationRules? mine, ViolationRules? theirs) =>
+        mine is null || theirs is null ? mine ?? theirs : new ViolationRules(mine.Budget, [.. mine.Paths.Union(theirs.Paths)]);
 
     private static void Unite(SortedDictionary<string, SortedSet<string>> into, SortedDictionary<string, SortedSet<string>> from)
     {

@@ -15,7 +15,7 @@ internal sealed class PolicyTrials(EvidenceHistory history, IBlobStore blobs, Ti
     {
         var (last, lines, bootLog) = await FindAsync(node, policy, cancel);
         if (last?.Evidence is not { } kept || !AttestationKey.TryCreate(PublicArea.Parse(node.AttestationKey.Span), out var key, out _))
-            return new PolicyTrial(node.Id, TrialOutcome.NoEvidence, null, [], 0);
+            return new PolicyTrial(node.Id, TrialOutcome.NoEvidence, [], 0);
 
         using (key)
         {
@@ -31,7 +31,8 @@ internal sealed class PolicyTrials(EvidenceHistory history, IBlobStore blobs, Ti
                 },
                 new Evidence(new QuoteEvidence(kept.Message, kept.Signature, kept.PcrValues), lines) { BootLog = bootLog });
             return new PolicyTrial(
-                node.Id, verdict.Pass ? TrialOutcome.Pass : TrialOutcome.Fail, last.Message.Attestation, [.. verdict.Findings.Select(Judge.Describe)], verdict.FindingCount);
+                node.Id, verdict.Pass ? TrialOutcome.Pass : TrialOutcome.Fail, [.. verdict.Findings.Select(Judge.Describe)], verdict.FindingCount)
+            { Attestation = last.Message.Attestation };
         }
     }
 

@@ -92,8 +92,11 @@ public enum TrialOutcome
     [JsonStringEnumMemberName("no-evidence")] NoEvidence,
 }
 
-/// <param name="Attestation">Whose evidence was judged.</param>
-public sealed record PolicyTrial(AgentId Node, TrialOutcome Outcome, long? Attestation, IReadOnlyList<FindingMessage> Findings, int FindingCount);
+public sealed record PolicyTrial(AgentId Node, TrialOutcome Outcome, IReadOnlyList<FindingMessage> Findings, int FindingCount)
+{
+    /// <summary>Whose evidence was judged; none where there was nothing to judge.</summary>
+    public long? Attestation { get; init; }
+}
 
 /// <summary><c>GET /v1/policy-drafts/{digest}/trials</c>: a page of nodes, each with what the draft would make of it.</summary>
 public sealed record PolicyTrialList(IReadOnlyList<PolicyTrial> Trials)

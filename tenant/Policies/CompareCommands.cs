@@ -44,7 +44,7 @@ internal static class CompareCommands
             var (old, now) = (await PolicySource.ReadAsync(surroundings, parsed.GetValue(before)!, cancel), await PolicySource.ReadAsync(surroundings, parsed.GetValue(after)!, cancel));
             var lines = BootPolicy.IsOne(old.Span) || BootPolicy.IsOne(now.Span)
                 ? BootPolicyDiff.Describe(Boot(parsed.GetValue(before)!, old), Boot(parsed.GetValue(after)!, now))
-                : [.. Runtime(parsed.GetValue(before)!, old).Diff(Runtime(parsed.GetValue(after)!, now)).Changes.Select(static c => c.ToString())];
+                : [.. PolicySource.ParseRuntime(parsed.GetValue(before)!, old).Diff(PolicySource.ParseRuntime(parsed.GetValue(after)!, now)).Changes.Select(static c => c.ToString())];
             foreach (var line in lines)
                 surroundings.Out.WriteLine(PlainText.From(line));
             return lines.IsEmpty ? Exits.Ok : Exits.Failed;
@@ -62,7 +62,8 @@ internal static class CompareCommands
             var text = await PolicySource.ReadAsync(surroundings, name, cancel);
             string[] lines = BootPolicy.IsOne(text.Span)
                 ? BootPolicy.TryParse(text, out var boot, out var error) ? [.. boot.Warnings.Select(static w => $"warning: {w}")] : [$"error: {error}"]
-                : RuntimeLint(Runtime(name, text), text);
+                : PolicyLayerList.IsOne(text.Span) ? PolicyLayerList.TryParse(text, out _, out error) ? [] : [$"error: {error}"]
+                : RuntimeLint(PolicySource.ParseRuntime(name, text), text);
             foreach (var line in lines)
                 surroundings.Out.WriteLine(PlainText.From(line));
             if (lines.Length == 0)
@@ -81,12 +82,8 @@ internal static class CompareCommands
     }
 
     private static BootPolicy Boot(string name, ReadOnlyMemory<byte> text) =>
-        BootPolicy.TryParse(text, out var policy, out var error) ? policy : throw Wrong(name, error, "a boot policy on both sides is expected");
-
-    private static RuntimePolicyDocument Runtime(string name, ReadOnlyMemory<byte> text) =>
-        RuntimePolicyDocument.TryParse(text, out var document, out var error) ? document : throw Wrong(name, error, "a runtime policy in Keylime's JSON is expected");
-
-    private static CliException Wrong(string name, string error, string hint) => new(Exits.Usage, $"{PlainText.From(name)}: {PlainText.From(error)}", hint);
+        BootPolicy.TryParse(text, out var policy, out var error) ? policy
+        : throw new CliException(Exits.Usage, $"{PlainText.From(name)}: {PlainText.From(error)}", "a boot policy on both sides is expected");
 
     internal static Option<string?> Out() => new("--out") { Description = "The file that it goes into; the standard output if left out." };
 }

@@ -25,15 +25,34 @@ internal static class PolicySource
     {
         if (source == "-" || File.Exists(source) || !AgentId.TryParse(source, null, out _))
             return await PolicyCommands.ReadAsync(surroundings, source, cancel);
-        using var api = new ServiceApi(Login.Load(surroundings));
-        return await api.SendAsync(HttpMethod.Get, PolicyCommands.PathOf(source), null, cancel);
+        try
+        {
+            using var api = new ServiceApi(Login.Load(surroundings));
+            return await api.SendAsync(HttpMethod.Get, PolicyCommands.PathOf(source), null, cancel);
+        }
+        catch (CliException e)
+        {
+            throw new CliException(e.Exit, $"there is no file {PlainText.From(source)} here; as a policy of the service: {e.Message}", e.Hint);
+        }
     }
 
     /// <exception cref="CliException">It is no runtime policy.</exception>
     public static async Task<RuntimePolicyDocument> ReadRuntimeAsync(Surroundings surroundings, string source, CancellationToken cancel) =>
-        RuntimePolicyDocument.TryParse(await ReadAsync(surroundings, source, cancel), out var document, out var error)
-            ? document
-            : throw new CliException(Exits.Usage, $"{PlainText.From(source)}: {PlainText.From(error)}", "a runtime policy in Keylime's JSON is expected");
+        ParseRuntime(source, await ReadAsync(surroundings, source, cancel));
+
+    /// <remarks>Members that nobody knows are kept in a runtime policy, so a policy of another kind would pass for one that lists nothing.</remarks>
+    /// <exception cref="CliException">It is no runtime policy.</exception>
+    public static RuntimePolicyDocument ParseRuntime(string source, ReadOnlyMemory<byte> text)
+    {
+        string error;
+        if (BootPolicy.IsOne(text.Span))
+            error = "it is a boot policy";
+        else if (PolicyLayerList.IsOne(text.Span))
+            error = "it is a list of layers";
+        else if (RuntimePolicyDocument.TryParse(text, out var document, out error!))
+            return document;
+        throw new CliException(Exits.Usage, $"{PlainText.From(source)}: {PlainText.From(error)}", "a runtime policy in Keylime's JSON is expected");
+    }
 
     /// <summary>Writes what was made: to the output, or to a file, which is there as a whole or not at all.</summary>
     public static async Task WriteAsync(Surroundings surroundings, string? path, ReadOnlyMemory<byte> text, CancellationToken cancel)
@@ -44,14 +63,23 @@ internal static class PolicySource
             return;
         }
 
+        await WriteFileAsync(path, text, cancel);
+    }
+
+    /// <summary>Writes a file, which is there as a whole or not at all.</summary>
+    /// <exception cref="CliException">It cannot be written.</exception>
+    public static async Task WriteFileAsync(string path, ReadOnlyMemory<byte> bytes, CancellationToken cancel)
+    {
+        var part = path + ".part";
         try
         {
-            var part = path + ".part";
-            await File.WriteAllBytesAsync(part, text, cancel);
+            await File.WriteAllBytesAsync(part, bytes, cancel);
             File.Move(part, path, overwrite: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
+            if (File.Exists(part))
+                File.Delete(part);
             throw new CliException(Exits.Failed, PlainText.From(e.Message), "a file that can be written is expected");
         }
     }

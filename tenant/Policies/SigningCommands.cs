@@ -65,7 +65,12 @@ internal static class SigningCommands
     private static byte[] Sign(ReadOnlyMemory<byte> text, DsseSigner signer, string name)
     {
         if (DsseEnvelope.IsEnvelope(text.Span))
-            return DsseEnvelope.TryParse(text, out var envelope, out var malformed) ? envelope.AddSignatures(signer) : throw Wrong(name, malformed);
+        {
+            return !DsseEnvelope.TryParse(text, out var envelope, out var malformed) ? throw Wrong(name, malformed)
+                : envelope.Signatures.Length < DsseEnvelope.MaxSignatures ? envelope.AddSignatures(signer)
+                : throw Wrong(name, $"it has {DsseEnvelope.MaxSignatures} signatures, and no more are read");
+        }
+
         string? error = null;
         var valid = BootPolicy.IsOne(text.Span) ? BootPolicy.TryParse(text, out _, out error)
             : PolicyLayerList.IsOne(text.Span) ? PolicyLayerList.TryParse(text, out _, out error)

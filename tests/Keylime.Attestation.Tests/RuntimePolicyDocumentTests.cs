@@ -98,7 +98,7 @@ public sealed class RuntimePolicyDocumentTests
         var (one, other) = (Parse(Full), Parse($$$"""
             {"meta":{"version":2,"generator":1},"digests":{"/a":["{{{Sha256}}}"],"/c":["{{{Sha1}}}"]},"excludes":["/tmp/.*","/opt/.*"],"keyrings":{".evm":["{{{Sha256}}}"]},
              "ima":{"log_hash_alg":"sha1","ignored_keyrings":[".builtin"]},"class-rules":{"memfd":{"mode":"off"},"dpkg-temporary":{"mode":"allow","reason":"r"}},
-             "violations":{"budget":9},"z":{"nested":[]},"w":1}
+             "violations":{"budget":9,"paths":["/var/log/.*","/var/lib/.*"]},"z":{"nested":[]},"w":1}
             """));
         var merged = one.Merge(other, out var notes);
         Assert.Equal([Sha1, Sha256], merged.Digests["/a"]);
@@ -109,7 +109,8 @@ public sealed class RuntimePolicyDocumentTests
         Assert.Equal((2, 2, "sha256", 3L), (merged.Version, merged.Release, merged.LogHash, merged.Violations!.Budget));
         Assert.Equal(["dpkg-temporary", "memfd"], merged.ClassRules.Keys);
         Assert.Equal(["$.ima.new", "$.meta.x", "$.w", "$.z"], merged.Unknown.Keys);
-        Assert.Equal(["$.ima.log_hash_alg", "$.violations", "$.class-rules.memfd", "$.z"], notes.Select(n => n[..n.IndexOf(':', StringComparison.Ordinal)]));
+        Assert.Equal(["$.ima.log_hash_alg", "$.violations.budget", "$.class-rules.memfd", "$.z"], notes.Select(n => n[..n.IndexOf(':', StringComparison.Ordinal)]));
+        Assert.Equal(["/var/log/.*", "/var/lib/.*"], merged.Violations!.Paths);
         Assert.Equal([Sha1], one.Digests["/a"]); // neither of the two was touched
     }
 
