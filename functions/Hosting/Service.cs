@@ -101,6 +101,7 @@ internal static partial class Service
         services.AddSingleton<PutPolicy.Dependencies>();
         services.AddSingleton<EvidenceHistory>();
         services.AddSingleton<PolicyTrials>();
+        services.AddSingleton<Heartbeat>();
         services.AddSingleton<Settlement>();
         services.AddSingleton<Judge>();
         services.AddSingleton<Appraiser>(Appraisal.Appraise);

@@ -30,6 +30,7 @@ internal sealed class StoreFuse : IFuse
         Records<TrustedCertificate>();
         Records<EnrolmentRule>();
         Records<AccessToken>();
+        Records<TimerState>();
 
         void Records<T>()
             where T : class => Decorate<IRecordStore<T>>(services, inner => new FusedRecords<T>(this, inner));

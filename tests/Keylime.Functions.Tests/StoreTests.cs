@@ -112,7 +112,7 @@ public abstract class StoreContract
         Continuation? after = null;
         do
         {
-            var page = await Nodes.ListAsync(new NodeQuery(Now), after, 10, Cancel);
+            var page = await Nodes.ListAsync(new NodeQuery(Moment.Of(Now)), after, 10, Cancel);
             Assert.InRange(page.Items.Count, 1, 10);
             seen.AddRange(page.Items.Select(n => n.Id.ToString()));
             Assert.True(page.Next is null || Continuation.TryParse(page.Next.ToString(), out after));
@@ -148,8 +148,8 @@ public abstract class StoreContract
 
         foreach (var state in Enum.GetValues<NodeState>())
         {
-            var page = await Nodes.ListAsync(new NodeQuery(Now, state), null, 100, Cancel);
-            var expected = nodes.Where(n => Functions.Nodes.NodeStates.Of(n, Now) == state).Select(n => n.Id.ToString());
+            var page = await Nodes.ListAsync(new NodeQuery(Moment.Of(Now), state), null, 100, Cancel);
+            var expected = nodes.Where(n => Functions.Nodes.NodeStates.Of(n, Moment.Of(Now)) == state).Select(n => n.Id.ToString());
             Assert.Equal(expected.Order(), page.Items.Select(n => n.Id.ToString()).Order());
         }
     }
@@ -416,14 +416,14 @@ public sealed class SqliteStoreTests : StoreContract, IDisposable
         await Nodes.TryAddAsync(Sample("newer") with { Schema = Node.CurrentSchema + 1 }, Cancel);
         await _database.WriteAsync(connection => connection.Execute("UPDATE nodes SET body = x'7b' WHERE id = 'bad'"), Cancel);
 
-        var page = await Nodes.ListAsync(new NodeQuery(DateTimeOffset.UnixEpoch), null, 10, Cancel);
+        var page = await Nodes.ListAsync(new NodeQuery(Moment.Of(DateTimeOffset.UnixEpoch)), null, 10, Cancel);
         Assert.Equal("good", page.Items.Single().Id.ToString());
         await Assert.ThrowsAsync<UnreadableRowException>(() => Nodes.FindAsync(AgentId.Parse("bad"), Cancel));
         await Assert.ThrowsAsync<UnreadableRowException>(() => Nodes.FindAsync(AgentId.Parse("newer"), Cancel));
 
         // and each is an event, once, however often it was met
         await _unreadable.TellAsync(Events, Cancel);
-        await Nodes.ListAsync(new NodeQuery(DateTimeOffset.UnixEpoch), null, 10, Cancel);
+        await Nodes.ListAsync(new NodeQuery(Moment.Of(DateTimeOffset.UnixEpoch)), null, 10, Cancel);
         await _unreadable.TellAsync(Events, Cancel);
         var told = (await Events.ListAsync(new EventQuery(EventRecord.Service), null, 10, Cancel)).Items;
         Assert.Equal(["bad", "newer"], told.Select(e => e.Detail.Split('\'')[1]).Order());
