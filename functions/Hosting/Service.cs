@@ -110,6 +110,8 @@ internal static partial class Service
 
         services.AddSingleton<Sweep>();
         services.AddHostedService(static provider => provider.GetRequiredService<Sweep>());
+        services.AddSingleton<Retention>();
+        services.AddHostedService(static provider => provider.GetRequiredService<Retention>());
         services.AddHostedService<Repair>();
         services.AddHostedService<UrlFile>();
     }

@@ -34,5 +34,6 @@ internal static class NodeRoutes
         KnownKeyRoutes.Map(routes);
         EnrolmentRuleRoutes.Map(routes);
         Sweep.Map(routes);
+        Retention.Map(routes);
     }
 }

@@ -2,7 +2,6 @@ using Keylime.Functions.Hosting;
 using Keylime.Functions.Verifier;
 using Keylime.Testing;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Time.Testing;
 
 namespace Keylime.Functions.Tests;
 
@@ -81,7 +80,7 @@ public sealed class CrashTests(AzuriteFixture fixture)
     private async Task<bool> TryMomentAsync(Change change, string store, int write, bool after, SoftwareTpm tpm, Func<TestService, TestAgent, Task> then)
     {
         var folder = Directory.CreateTempSubdirectory("crash-").FullName;
-        var clock = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
+        var clock = new SteppedClock(TimeProvider.System.GetUtcNow());
         IFuse fuse = store == "azure" ? await AzureFuse.CreateAsync(fixture) : new StoreFuse();
         TestAgent? agent = null;
         try
