@@ -41,7 +41,7 @@ internal sealed partial class Sweep(
     {
         var state = await heartbeat.BeginAsync(cancel);
         var moment = heartbeat.MomentOf(state, clock.GetUtcNow());
-        var from = After(state?.ToldTo ?? DateTimeOffset.MinValue, -Overlap);
+        var from = After(state is null ? DateTimeOffset.MinValue : state.ToldTo < moment.Now ? state.ToldTo : moment.Now, -Overlap); // it may be of a time that was taken back
         foreach (var gap in moment.Gaps.Where(g => g.Until > from))
             await TellAsync(Describe(gap), from, cancel);
 

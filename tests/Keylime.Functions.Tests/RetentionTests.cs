@@ -28,25 +28,24 @@ public sealed class RetentionTests(AzuriteFixture fixture) : IDisposable
         var (nodes, verdicts) = (service.Get<INodeStore>(), service.Get<IVerdictStore>());
         foreach (var (history, stays) in ((string, string)[])
         [
-            ("pppppppppppppppp", ".....ppppppppppp"), // of the old ones the newest pass
-            ("pfpfpppppppppppp", "...f.ppppppppppp"), // and the newest fail
+            ("pppppppppppppppp", "....pppppppppppp"), // of the old ones the newest pass
+            ("pfpfpppppppppppp", "...fpppppppppppp"), // and the newest fail
             ("ppppff", "ppppff"), // nothing is old
-            ("eopppppppppppppp", "e....ppppppppppp"), // evidence of this boot
-            ("ffffffffffffffff", ".....fffffffffff"),
+            ("eopppppppppppppp", "e...pppppppppppp"), // evidence of this boot
+            ("ffffffffffffffff", "....ffffffffffff"),
         ])
         {
             var id = AgentId.Parse($"n-{history}");
             await AddAsync(nodes, verdicts, id, history, null);
             for (var run = 0; run < 2; run++)
                 await service.Get<Retention>().RunAsync(Cancel);
-            _clock.Advance(TimeSpan.FromMilliseconds(1));
             var left = (await verdicts.ListAsync(id, null, 100, Cancel)).Items.ToDictionary(static v => v.Message.Attestation);
             Assert.Equal(stays, string.Concat(history.Select((kind, number) => left.ContainsKey(number) ? kind : '.')));
         }
 
         Assert.Empty(fuse?.Unconditional ?? []);
         var told = (await service.Get<IEventStore>().ListAsync(new EventQuery(EventRecord.Service, [EventTypes.Retention]), null, 10, Cancel)).Items;
-        Assert.Equal(["5 verdicts, 0 events", "4 verdicts, 0 events", "4 verdicts, 0 events", "5 verdicts, 0 events"], told.Reverse().Select(static e => e.Detail.Split(": ")[1].TrimEnd('.')));
+        Assert.EndsWith(": 4 verdicts, 0 events.", Assert.Single(told).Detail, StringComparison.Ordinal); // all of them have one time, and so one key: the first
     }
 
     [Fact]
@@ -77,17 +76,16 @@ public sealed class RetentionTests(AzuriteFixture fixture) : IDisposable
         await using (var service = await StartAsync(null))
         {
             for (var i = 0; i < fleet; i++)
-                await AddAsync(service.Get<INodeStore>(), service.Get<IVerdictStore>(), AgentId.Parse($"node-{i}"), i % 100 == 0 ? "pppppppppppp" : "p", null);
+                await AddAsync(service.Get<INodeStore>(), service.Get<IVerdictStore>(), AgentId.Parse($"node-{i}"), i % 100 == 0 ? "ppppppppppppp" : "p", null);
             await service.Get<Retention>().RunAsync(Cancel);
             Assert.NotNull((await service.Get<IRecordStore<TimerState>>().FindAsync("retention", Cancel))!.Value.Cursor);
         }
 
-        _clock.Advance(TimeSpan.FromSeconds(1));
         await using var again = await StartAsync(null);
         await again.Get<Retention>().RunAsync(Cancel);
         Assert.Null((await again.Get<IRecordStore<TimerState>>().FindAsync("retention", Cancel))!.Value.Cursor);
         for (var i = 0; i < fleet; i += 100)
-            Assert.Equal(11, (await again.Get<IVerdictStore>().ListAsync(AgentId.Parse($"node-{i}"), null, 100, Cancel)).Items.Count);
+            Assert.Equal(12, (await again.Get<IVerdictStore>().ListAsync(AgentId.Parse($"node-{i}"), null, 100, Cancel)).Items.Count);
     }
 
     [Theory]

@@ -9,5 +9,7 @@ internal sealed class SteppedClock(DateTimeOffset start) : FakeTimeProvider(star
 
     public override DateTimeOffset GetUtcNow() => base.GetUtcNow() + _off;
 
+    public override long GetTimestamp() => base.GetUtcNow().UtcTicks; // the base asks GetUtcNow
+
     public void Step(TimeSpan by) => _off += by;
 }
