@@ -7,7 +7,10 @@ switch (args)
         return 0;
     case ["agent-footprint", var agent]:
         return await AgentFootprint.RunAsync(agent);
+    case ["sweep"]:
+        await FleetSweep.RunAsync(100_000);
+        return 0;
     default:
-        Console.Error.WriteLine("usage: Keylime.Benchmarks, or benchmarks/agent-footprint");
+        Console.Error.WriteLine("usage: Keylime.Benchmarks, or benchmarks/agent-footprint, or benchmarks/sweep");
         return 2;
 }

@@ -101,6 +101,7 @@ internal static partial class Service
         services.AddSingleton<PutPolicy.Dependencies>();
         services.AddSingleton<EvidenceHistory>();
         services.AddSingleton<PolicyTrials>();
+        services.AddSingleton<Heartbeat>();
         services.AddSingleton<Settlement>();
         services.AddSingleton<Judge>();
         services.AddSingleton<Appraiser>(Appraisal.Appraise);
@@ -109,6 +110,8 @@ internal static partial class Service
 
         services.AddSingleton<Sweep>();
         services.AddHostedService(static provider => provider.GetRequiredService<Sweep>());
+        services.AddSingleton<Retention>();
+        services.AddHostedService(static provider => provider.GetRequiredService<Retention>());
         services.AddHostedService<Repair>();
         services.AddHostedService<UrlFile>();
     }

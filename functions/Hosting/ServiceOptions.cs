@@ -20,6 +20,8 @@ internal sealed record ServiceOptions
           --fetch-issuers yes    get missing issuers' certificates from where endorsement certificates say they are (default no)
           --require-signed-policies yes   take and use policies only with the signature of a trusted signer (DSSE; default no)
           --require-policy-approval yes   a policy that is put judges nobody until somebody else approves it (default no)
+          --keep-verdicts Nd     delete verdicts after so many days, but never the last pass and the last fail of a node (default: for ever)
+          --keep-events Nd       delete events after so many days (default: for ever)
           --azure-account NAME   a storage account, or its table endpoint; may be repeated. Without one everything is in SQLite
           --azure-connections F  a file with a connection string a line, as the emulator has one
           --allow-outbound H:P   a host and port that outgoing requests may go to, though not public or not HTTPS; may be repeated
@@ -48,6 +50,12 @@ internal sealed record ServiceOptions
 
     public bool RequirePolicyApproval { get; init; }
 
+    /// <summary>How long verdicts are kept; <see langword="null"/> for ever.</summary>
+    public TimeSpan? KeepVerdicts { get; init; }
+
+    /// <summary>How long events are kept; <see langword="null"/> for ever.</summary>
+    public TimeSpan? KeepEvents { get; init; }
+
     /// <summary>Names or table endpoints.</summary>
     public IReadOnlyList<string> AzureAccounts { get; init; } = [];
 
@@ -75,7 +83,7 @@ internal sealed record ServiceOptions
     {
         options = null;
         var read = new ServiceOptions();
-        foreach (var name in (string[])["data", "listen", "registrar-http", "interval", "san", "accept-identity", "fetch-issuers", "require-signed-policies", "require-policy-approval", "azure-account", "azure-connections", "allow-outbound"])
+        foreach (var name in (string[])["data", "listen", "registrar-http", "interval", "san", "accept-identity", "fetch-issuers", "require-signed-policies", "require-policy-approval", "keep-verdicts", "keep-events", "azure-account", "azure-connections", "allow-outbound"])
         {
             var variable = "KEYLIME_SERVICE_" + name.Replace('-', '_').ToUpperInvariant();
             if (environment(variable) is { Length: > 0 } value && !read.TrySet(name, value, out read, out error))
@@ -123,6 +131,8 @@ internal sealed record ServiceOptions
             "fetch-issuers" when value is "yes" or "no" => this with { FetchIssuers = value == "yes" },
             "require-signed-policies" when value is "yes" or "no" => this with { RequireSignedPolicies = value == "yes" },
             "require-policy-approval" when value is "yes" or "no" => this with { RequirePolicyApproval = value == "yes" },
+            "keep-verdicts" when IsDays(value, out var days) => this with { KeepVerdicts = days },
+            "keep-events" when IsDays(value, out var days) => this with { KeepEvents = days },
             "azure-account" => this with { AzureAccounts = [.. AzureAccounts, .. Several(value)] },
             "azure-connections" => this with { AzureConnections = Path.GetFullPath(value) },
             "allow-outbound" when Several(value).All(static v => v.LastIndexOf(':') > 0) => this with { AllowedOutbound = [.. AllowedOutbound, .. Several(value)] },
@@ -131,6 +141,13 @@ internal sealed record ServiceOptions
         next = set ?? this;
         error = set is null ? $"--{name} {value}: no such option, or no such value." : null;
         return set is not null;
+    }
+
+    private static bool IsDays(string value, out TimeSpan days)
+    {
+        var good = value is [.. var digits, 'd'] && int.TryParse(digits, NumberStyles.None, CultureInfo.InvariantCulture, out var count) && count is >= 1 and <= 36_500;
+        days = good ? TimeSpan.FromDays(int.Parse(value[..^1], NumberStyles.None, CultureInfo.InvariantCulture)) : default;
+        return good;
     }
 
     private static string[] Several(string value) => value.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);

@@ -70,7 +70,7 @@ internal static partial class ApproveNode
 
             return waits
                 ? await EnrolNodes.EnrolAsync(id, settings, context.CallerName(), use, cancel)
-                : await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, use.Verdicts, use.Clock.GetUtcNow(), cancel);
+                : await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, use.Verdicts, await use.Heartbeat.NowAsync(cancel), cancel);
         }
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");
@@ -96,6 +96,7 @@ internal static partial class ApproveNode
         BootPolicy = wanted.BootPolicy ?? node.BootPolicy,
         IntervalSeconds = wanted.IntervalSeconds ?? node.IntervalSeconds,
         Pcrs = wanted.Pcrs ?? node.Pcrs,
+        Recovery = wanted.Recovery is { } recovery ? Recoveries.Stored(recovery) : node.Recovery,
     };
 
     // The token and the challenge of the old key die with it; the history stays.

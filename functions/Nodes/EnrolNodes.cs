@@ -16,7 +16,7 @@ namespace Keylime.Functions.Nodes;
 internal static partial class EnrolNodes
 {
     private const int MinInterval = 1;
-    private const int MaxInterval = 86_400;
+    internal const int MaxInterval = 86_400;
     private const int MaxTries = 3;
 
     public static void Map(IEndpointRouteBuilder routes) =>
@@ -26,7 +26,7 @@ internal static partial class EnrolNodes
     /// <summary>What the handler works with.</summary>
     internal sealed record Dependencies(
         INodeStore Nodes, IRecordStore<Registration> Registrations, IRecordStore<PolicyRecord> Policies, IVerdictStore Verdicts,
-        NodeMaker Maker, Settlement Settlement, TimeProvider Clock, ILogger<Node> Log);
+        NodeMaker Maker, Settlement Settlement, Heartbeat Heartbeat, TimeProvider Clock, ILogger<Node> Log);
 
     private static async Task<IResult> HandleAsync(AgentId id, HttpContext context, Dependencies use, CancellationToken cancel)
     {
@@ -70,7 +70,7 @@ internal static partial class EnrolNodes
                 }
 
                 var settled = await use.Settlement.SettleAsync(stored, null, cancel); // what a crash may have left out is told
-                return await AnswerAsync(StatusCodes.Status200OK, settled.Value, use.Verdicts, now, cancel);
+                return await AnswerAsync(StatusCodes.Status200OK, settled.Value, use.Verdicts, await use.Heartbeat.NowAsync(cancel), cancel);
             }
 
             var happened = NodeMaker.Enrolled(next);
@@ -79,7 +79,7 @@ internal static partial class EnrolNodes
                 continue;
 
             LogEnrolled(use.Log, id, name, next.Identity);
-            return await AnswerAsync(StatusCodes.Status201Created, done.Value, use.Verdicts, now, cancel);
+            return await AnswerAsync(StatusCodes.Status201Created, done.Value, use.Verdicts, await use.Heartbeat.NowAsync(cancel), cancel);
         }
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");
@@ -93,6 +93,8 @@ internal static partial class EnrolNodes
             return Bad("invalid_node", $"{where}runtimePolicy: {PolicyNames.Expected}");
         if (asked.IntervalSeconds is < MinInterval or > MaxInterval)
             return Bad("invalid_node", $"{where}intervalSeconds: {asked.IntervalSeconds} is not from {MinInterval} to {MaxInterval}.");
+        if (asked.Recovery is { } recovery && !Recoveries.IsValid(recovery))
+            return Bad("invalid_node", $"{where}recovery: {Recoveries.Expected}");
         if (asked.Pcrs is { Count: > 0 } pcrs && !PcrPolicy.TryCreate(pcrs, out _, out var error))
             return Bad("invalid_node", $"{where}pcrs: {error}");
         if (asked.BootPolicy is { } boot && !PolicyNames.IsValid(boot))
@@ -124,6 +126,8 @@ internal static partial class EnrolNodes
             return known.BootPolicy is { } boot ? $"the boot policy '{boot}'" : "no boot policy";
         if (known.IntervalSeconds != next.IntervalSeconds)
             return $"an interval of {known.IntervalSeconds} s";
+        if (known.Recovery != next.Recovery)
+            return $"the recovery '{known.Recovery ?? Recoveries.Pass}'";
         return known.Pcrs.Count == next.Pcrs.Count
             && known.Pcrs.All(p => next.Pcrs.TryGetValue(p.Key, out var values) && values.SequenceEqual(p.Value, StringComparer.OrdinalIgnoreCase))
             ? null
@@ -131,7 +135,7 @@ internal static partial class EnrolNodes
     }
 
     /// <param name="proposedKeyName">Of a key that waits for approval.</param>
-    public static async Task<IResult> AnswerAsync(int status, Node node, IVerdictStore verdicts, DateTimeOffset now, CancellationToken cancel, string? proposedKeyName = null)
+    public static async Task<IResult> AnswerAsync(int status, Node node, IVerdictStore verdicts, Moment now, CancellationToken cancel, string? proposedKeyName = null)
     {
         VerdictRecord? last = null;
         try

@@ -15,14 +15,14 @@ internal static class GetNode
         new(StatusCodes.Status404NotFound, "no_such_node", $"There is no node '{id}'.") { Hint = "keylime node list (GET /v1/nodes) tells which there are." };
 
     private static async Task<IResult> HandleAsync(
-        AgentId id, INodeStore nodes, IRecordStore<Registration> registrations, IVerdictStore verdicts, Settlement settlement, TimeProvider clock, CancellationToken cancel)
+        AgentId id, INodeStore nodes, IRecordStore<Registration> registrations, IVerdictStore verdicts, Settlement settlement, Heartbeat heartbeat, CancellationToken cancel)
     {
         if (await nodes.FindAsync(id, cancel) is not { } stored)
             return NotFound(id);
 
         // A verdict that a crash left between the history and the row is brought in before anybody is told an older one.
         var node = (await settlement.SettleAsync(stored, null, cancel)).Value;
-        return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, node, verdicts, clock.GetUtcNow(), cancel, await ProposedAsync(node, registrations, cancel));
+        return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, node, verdicts, await heartbeat.NowAsync(cancel), cancel, await ProposedAsync(node, registrations, cancel));
     }
 
     private static async Task<string?> ProposedAsync(Node node, IRecordStore<Registration> registrations, CancellationToken cancel)

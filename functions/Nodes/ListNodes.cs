@@ -1,5 +1,6 @@
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
+using Keylime.Functions.Verifier;
 using Keylime.Protocol;
 using Keylime.Protocol.Api;
 
@@ -13,7 +14,7 @@ internal static class ListNodes
             new(Caller.Readers, ApiFamily.Own), new("A page of nodes.", null, ApiJson.Default.NodeList) { Query = [QueryParameters.State, .. QueryParameters.Pages] });
 
     private static async Task<IResult> HandleAsync(
-        string? state, string? after, string? limit, INodeStore nodes, TimeProvider clock, CancellationToken cancel)
+        string? state, string? after, string? limit, INodeStore nodes, Heartbeat heartbeat, CancellationToken cancel)
     {
         if (!Paging.TryRead(after, limit, out var start, out var count, out var refusal))
             return refusal;
@@ -29,7 +30,7 @@ internal static class ListNodes
             wanted = named;
         }
 
-        var now = clock.GetUtcNow();
+        var now = await heartbeat.NowAsync(cancel);
         var page = await nodes.ListAsync(new NodeQuery(now, wanted), start, count, cancel);
         return Answer.Json(StatusCodes.Status200OK,
             new NodeList([.. page.Items.Select(node => NodeViews.Summary(node, now))]) { Next = page.Next?.ToString() }, ApiJson.Default.NodeList);

@@ -26,6 +26,7 @@ internal sealed class NodeMaker(ServiceOptions options)
             BootPolicy = asked.BootPolicy,
             Pcrs = asked.Pcrs ?? NoPcrs,
             IntervalSeconds = asked.IntervalSeconds ?? (int)options.Interval.TotalSeconds,
+            Recovery = Recoveries.Stored(asked.Recovery),
             NextAttestation = former?.NextAttestation ?? 0,
             Attestations = former?.Attestations ?? 0,
             Untold = former?.Untold,

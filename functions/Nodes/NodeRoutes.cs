@@ -17,6 +17,7 @@ internal static class NodeRoutes
         ReactivateNode.Map(routes);
         RetireNode.Map(routes);
         UpdateNodeRoute.Map(routes);
+        RecoverNode.Map(routes);
         GetEvidence.Map(routes);
         ListVerdicts.Map(routes);
         ListEvents.Map(routes);
@@ -33,5 +34,6 @@ internal static class NodeRoutes
         KnownKeyRoutes.Map(routes);
         EnrolmentRuleRoutes.Map(routes);
         Sweep.Map(routes);
+        Retention.Map(routes);
     }
 }

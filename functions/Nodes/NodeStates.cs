@@ -1,3 +1,6 @@
+using System.Buffers.Binary;
+using System.Security.Cryptography;
+using System.Text;
 using Keylime.Functions.Storage;
 using Keylime.Protocol.Api;
 
@@ -8,32 +11,70 @@ internal static class NodeStates
 {
     private const int LateIntervals = 2;
     private const int SilentIntervals = 5;
+    private const int JitterPart = 20; // of the interval, to both sides
+
+    /// <summary>The longest time from a verdict, or from the end of a gap, to silence: that of the longest interval.</summary>
+    public static TimeSpan LongestSilence { get; } = TimeSpan.FromSeconds(SilentIntervals * (long)EnrolNodes.MaxInterval);
 
     public static DateTimeOffset LateAt(DateTimeOffset lastVerdict, int intervalSeconds) => lastVerdict.AddSeconds((long)LateIntervals * intervalSeconds);
 
     public static DateTimeOffset SilentAt(DateTimeOffset lastVerdict, int intervalSeconds) => lastVerdict.AddSeconds((long)SilentIntervals * intervalSeconds);
 
-    /// <summary>The same rules as the store's filter by state.</summary>
-    public static NodeState Of(Node node, DateTimeOffset now) => node switch
+    public static DateTimeOffset? LateAt(Node node, Moment moment) => Shifted(node, node.LateAt, moment);
+
+    public static DateTimeOffset? SilentAt(Node node, Moment moment) => Shifted(node, node.SilentAt, moment);
+
+    /// <summary>The stores filter by the same rules, and ask here at last.</summary>
+    public static NodeState Of(Node node, Moment moment) => node switch
     {
         { RetiredAt: not null } => NodeState.Retired,
         { Waiting: not null } or { Last: null } => NodeState.Pending,
-        { Last.Pass: false } => NodeState.Failed, // however long ago: silence does not heal
-        _ when node.SilentAt <= now => NodeState.Silent,
-        _ when node.LateAt <= now => NodeState.Late,
+        { IsFailed: true } => NodeState.Failed, // however long ago: silence does not heal
+        _ when SilentAt(node, moment) <= moment.Now => NodeState.Silent,
+        _ when LateAt(node, moment) <= moment.Now => NodeState.Late,
         _ => NodeState.Trusted,
     };
 
-    public static string Reason(Node node, DateTimeOffset now) => Of(node, now) switch
+    public static string Reason(Node node, Moment moment) => Of(node, moment) switch
     {
         NodeState.Retired => $"Retired by an operator at {node.RetiredAt:u}.",
         NodeState.Pending => node.Waiting ?? "Enrolled, and not attested yet.",
-        NodeState.Failed => node.Last!.Reason,
+        NodeState.Failed => node.Unhealed is { } failure ? Recoveries.Describe(node.Id, node.Recovery, failure) : node.Last!.Reason,
         NodeState.Silent => $"No evidence since {node.Last!.At:u}: nothing is known of it now.",
         NodeState.Late => $"Its evidence was due at {NextExpectedAt(node):u}.",
         NodeState.Trusted => node.Last!.Reason,
         _ => throw new System.Diagnostics.UnreachableException(),
     };
 
-    public static DateTimeOffset? NextExpectedAt(Node node) => node.RetiredAt is null ? node.Last?.At.AddSeconds(node.IntervalSeconds) : null;
+    /// <summary>When it was told to come again.</summary>
+    public static DateTimeOffset? NextExpectedAt(Node node) =>
+        node is { RetiredAt: null, Last: { } last } ? last.At.AddSeconds(SecondsToNext(node.Id, last.Attestation, node.IntervalSeconds)) : null;
+
+    /// <summary>
+    /// Seconds from a verdict to the next attestation: the interval, and a twentieth of it more or less, so that nodes that came at once do not come at once
+    /// for ever. The same whenever it is asked.
+    /// </summary>
+    public static int SecondsToNext(Protocol.AgentId node, long attestation, int intervalSeconds)
+    {
+        var most = intervalSeconds / JitterPart;
+        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
+        SHA256.HashData(Encoding.UTF8.GetBytes(string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{node} {attestation}")), hash);
+        return Math.Max(1, intervalSeconds - most + (int)(BinaryPrimitives.ReadUInt32BigEndian(hash) % (uint)(2 * most + 1)));
+    }
+
+    // A node that was to come while nobody could hear it has, from then on, the time that it has from a verdict on. What was over before stays over.
+    private static DateTimeOffset? Shifted(Node node, DateTimeOffset? stored, Moment moment)
+    {
+        if (stored is not { } deadline || node is not { Last.At: var judged, LateAt: { } late })
+            return stored;
+        var grace = deadline - judged;
+        var due = judged + (late - judged) / LateIntervals;
+        foreach (var gap in moment.Gaps)
+        {
+            if (gap.Down && judged < gap.Until && due <= gap.Until && deadline > gap.From && gap.Until + grace > deadline)
+                (deadline, due) = (gap.Until + grace, gap.Until + (late - judged) / LateIntervals);
+        }
+
+        return deadline;
+    }
 }

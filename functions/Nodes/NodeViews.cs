@@ -9,11 +9,11 @@ namespace Keylime.Functions.Nodes;
 /// <summary>Nodes as our API shows them.</summary>
 internal static class NodeViews
 {
-    public static NodeSummary Summary(Node node, DateTimeOffset now) => new()
+    public static NodeSummary Summary(Node node, Moment moment) => new()
     {
         Id = node.Id,
-        State = NodeStates.Of(node, now),
-        Reason = NodeStates.Reason(node, now),
+        State = NodeStates.Of(node, moment),
+        Reason = NodeStates.Reason(node, moment),
         // Before the first verdict nobody has looked at anything but the identity.
         Coverage = node.Last?.Coverage ?? Judge.Describe(node.Identity, null),
         RuntimePolicy = node.RuntimePolicy,
@@ -25,16 +25,17 @@ internal static class NodeViews
         Attestations = node.Attestations,
     };
 
-    public static NodeDetails Details(Node node, VerdictRecord? last, DateTimeOffset now)
+    public static NodeDetails Details(Node node, VerdictRecord? last, Moment moment)
     {
         var area = PublicArea.Parse(node.AttestationKey.Span);
         return new NodeDetails
         {
-            Node = Summary(node, now),
+            Node = Summary(node, moment),
             AttestationKeyName = Convert.ToHexStringLower(node.AttestationKeyName.Span),
             AttestationKeyType = AttestationKey.TypeOf(area),
             EndorsementKeyHash = Convert.ToHexStringLower(node.EndorsementKeyHash.Span),
             Pcrs = node.Pcrs,
+            Recovery = node.Recovery ?? Recoveries.Pass,
             LastVerdict = last?.Message,
             LastPassAt = node.LastPassAt,
         };

@@ -32,13 +32,13 @@ internal static class ReactivateNode
             if (stored.Value.RetiredAt is not null)
             {
                 // It has to prove itself anew: what was known of it before is history.
-                var next = stored.Value with { RetiredAt = null, ReactivatedAt = now, Last = null, LateAt = null, SilentAt = null, Checkpoint = null, Boot = null };
+                var next = stored.Value with { RetiredAt = null, ReactivatedAt = now, Last = null, LateAt = null, SilentAt = null, Unhealed = null, Checkpoint = null, Boot = null };
                 stored = await use.Settlement.ChangeAsync(stored, next, EventRecord.Of(id, now, EventTypes.NodeReactivated, $"Taken back by {context.CallerName()}."), cancel);
                 if (stored is null)
                     continue;
             }
 
-            return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, use.Verdicts, now, cancel);
+            return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, use.Verdicts, await use.Heartbeat.NowAsync(cancel), cancel);
         }
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");

@@ -15,7 +15,7 @@ internal static partial class RetireNode
             new(Caller.Operator, ApiFamily.Own), new("Take a node out; its token dies at once, its history stays.", null, ApiJson.Default.NodeDetails));
 
     private static async Task<IResult> HandleAsync(
-        AgentId id, HttpContext context, INodeStore nodes, IVerdictStore verdicts, Settlement settlement,
+        AgentId id, HttpContext context, INodeStore nodes, IVerdictStore verdicts, Settlement settlement, Heartbeat heartbeat,
         TimeProvider clock, ILogger<Node> log, CancellationToken cancel)
     {
         for (var tries = 0; tries < MaxTries; tries++)
@@ -34,7 +34,7 @@ internal static partial class RetireNode
                 LogRetired(log, id);
             }
 
-            return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, verdicts, now, cancel);
+            return await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, verdicts, await heartbeat.NowAsync(cancel), cancel);
         }
 
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");

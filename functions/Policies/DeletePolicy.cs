@@ -22,7 +22,7 @@ internal static class DeletePolicy
         if (await policies.FindAsync(name, cancel) is not { } stored)
             return NotFound(name);
 
-        var query = new NodeQuery(clock.GetUtcNow());
+        var query = new NodeQuery(Moment.Of(clock.GetUtcNow()));
         var users = await nodes.ListAsync(stored.Value.Kind == PolicyKind.Boot ? query with { BootPolicy = name } : query with { RuntimePolicy = name }, null, 1, cancel);
         if (users.Items.Count + users.Unreadable > 0)
         {

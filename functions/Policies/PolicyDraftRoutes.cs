@@ -46,7 +46,7 @@ internal static class PolicyDraftRoutes
             return Answer.Json(StatusCodes.Status200OK, new PolicyTrialList([await trials.TryAsync(one, reading, cancel)]), ApiJson.Default.PolicyTrialList);
         }
 
-        var page = await nodes.ListAsync(new NodeQuery(clock.GetUtcNow()), start, count, cancel);
+        var page = await nodes.ListAsync(new NodeQuery(Moment.Of(clock.GetUtcNow())), start, count, cancel);
         var tried = new List<PolicyTrial>();
         foreach (var member in page.Items.Where(static n => n is { RetiredAt: null, Waiting: null }))
             tried.Add(await trials.TryAsync(member, reading, cancel));

@@ -34,6 +34,8 @@ internal static class EventTypes
     public const string NodeChanged = "node.changed";
     public const string RuleChanged = "rule.changed";
     public const string TrustChanged = "trust.changed";
+    public const string ServiceGap = "service.gap";
+    public const string Retention = "service.retention";
     public const string RowUnreadable = "storage.row_unreadable";
 
     /// <summary>All of them, for filters and documents.</summary>
@@ -42,5 +44,6 @@ internal static class EventTypes
         Registered, IdentityConflict, IdentityRefused, DuplicateEndorsementKey, ActivationFailed, RegistrationDeleted, KeyChangeProposed,
         KeyChangeApproved, NodePending, NodeEnrolled, NodeRetired, NodeReactivated, NodeFailed, NodeRecovered, NodeTrusted, NodeRebooted, NodeLate, NodeSilent,
         NodeReturned, AgentError, ProofRefused, TokenRefused, TokenCreated, TokenRevoked, PolicyChanged, PolicyProposed, PolicyDeleted, SignerChanged, NodeChanged, RuleChanged, TrustChanged, RowUnreadable,
+        ServiceGap, Retention,
     ];
 }

@@ -1,6 +1,6 @@
 namespace Keylime.Functions.Storage;
 
-/// <summary>The events, for ever. Partition: the subject; row: the event's key, newest first; and once more by time alone.</summary>
+/// <summary>The events: added once, never changed, and deleted by retention alone. Partition: the subject; row: the event's key, newest first; and once more by time alone.</summary>
 internal interface IEventStore
 {
     /// <summary>Adds the event, unless one of its key is there: telling it twice does no harm.</summary>
@@ -8,6 +8,10 @@ internal interface IEventStore
 
     /// <summary>A page, newest first. A row that cannot be read is reported and left out.</summary>
     Task<Page<EventRecord>> ListAsync(EventQuery query, Continuation? after, int limit, CancellationToken cancel);
+
+    /// <summary>Deletes events that are older, of about <paramref name="limit"/> at most.</summary>
+    /// <returns>How many.</returns>
+    Task<int> DeleteBeforeAsync(DateTimeOffset before, int limit, CancellationToken cancel);
 }
 
 /// <summary>Which events are wanted. A member left out does not matter.</summary>

@@ -2,7 +2,7 @@ using Keylime.Protocol;
 
 namespace Keylime.Functions.Storage;
 
-/// <summary>The verdicts, append-only. Partition: the node's id; row: the attestation's number.</summary>
+/// <summary>The verdicts: added once, never changed, and deleted by retention alone. Partition: the node's id; row: the attestation's number.</summary>
 internal interface IVerdictStore
 {
     /// <summary>Adds the one verdict on an attestation. This is what spends its nonce.</summary>
@@ -16,4 +16,10 @@ internal interface IVerdictStore
 
     /// <summary>The verdicts from a number on, oldest first, at most <paramref name="limit"/>.</summary>
     Task<IReadOnlyList<VerdictRecord>> ListSinceAsync(AgentId node, long attestation, int limit, CancellationToken cancel);
+
+    /// <summary>The verdicts up to a number, newest first, of at most <paramref name="limit"/> rows. A row that cannot be read is reported and left out.</summary>
+    Task<IReadOnlyList<VerdictRecord>> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel);
+
+    /// <summary>Deletes verdicts of a node. One that is not there any more is deleted.</summary>
+    Task DeleteAsync(AgentId node, IReadOnlyList<long> attestations, CancellationToken cancel);
 }

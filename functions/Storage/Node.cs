@@ -10,7 +10,7 @@ namespace Keylime.Functions.Storage;
 internal sealed record Node
 {
     /// <summary>The version that rows are written in. Rows of every earlier version are read for ever.</summary>
-    public const int CurrentSchema = 3;
+    public const int CurrentSchema = 4;
 
     public int Schema { get; init; } = CurrentSchema;
 
@@ -43,6 +43,9 @@ internal sealed record Node
 
     public required int IntervalSeconds { get; init; }
 
+    /// <summary>What heals it once it failed, where a pass alone does not: <c>passes:N</c> or <c>operator</c>.</summary>
+    public string? Recovery { get; init; }
+
     /// <summary>Why nobody has admitted it yet; <see langword="null"/> for a node that is admitted. What waits may open no session.</summary>
     public string? Waiting { get; init; }
 
@@ -66,6 +69,9 @@ internal sealed record Node
 
     public DateTimeOffset? LastPassAt { get; init; }
 
+    /// <summary>The failure that it has passed since, and that <see cref="Recovery"/> does not call healed yet.</summary>
+    public Unhealed? Unhealed { get; init; }
+
     public required long Attestations { get; init; }
 
     /// <summary>Where the next measurement list may start.</summary>
@@ -83,6 +89,11 @@ internal sealed record Node
 
     /// <summary>Events of the row's last change, written with it and not told yet: whoever meets them tells them, and clears this.</summary>
     public IReadOnlyList<EventRecord>? Untold { get; init; }
+
+    public bool IsFailed => Last is { Pass: false } || Unhealed is not null;
+
+    /// <summary>Its last verdict is a pass that counts: what is overdue of it is silence.</summary>
+    public bool IsPassed => RetiredAt is null && Last is { Pass: true } && Unhealed is null;
 
     /// <summary>Whether something may be left to do about it.</summary>
     public bool IsUnsettled => Open is not null || Untold is not null;
@@ -155,6 +166,11 @@ internal sealed record NodeCheckpoint(
 /// <param name="PolicyDigest">The policy that judged it. Under another one it is judged again.</param>
 internal sealed record NodeBoot(
     TpmAlgorithm Bank, ReadOnlyMemory<byte> Values, uint ResetCount, DateTimeOffset BootTime, string PolicyDigest);
+
+/// <summary>A failure that nothing has healed yet, though the node passes again.</summary>
+/// <param name="Attestation">The last that failed.</param>
+/// <param name="Passes">Passes since, in a row.</param>
+internal sealed record Unhealed(long Attestation, DateTimeOffset At, string Reason, int Passes);
 
 /// <summary>The last verdict, as far as lists show it; the whole is in the history.</summary>
 /// <param name="Reason">One sentence.</param>

@@ -41,6 +41,9 @@ internal static class RecordKinds
     public static readonly RecordKind<EnrolmentRule> EnrolmentRules =
         new("rules", r => r.Name, StorageJson.Default.EnrolmentRule, r => r.Schema, EnrolmentRule.CurrentSchema, Spread: false);
 
+    public static readonly RecordKind<TimerState> Timers =
+        new("timers", t => t.Name, StorageJson.Default.TimerState, t => t.Schema, TimerState.CurrentSchema, Spread: false);
+
     public static readonly RecordKind<AccessToken> AccessTokens =
         new("tokens", t => t.Name, StorageJson.Default.AccessToken, t => t.Schema, AccessToken.CurrentSchema, Spread: false);
 }

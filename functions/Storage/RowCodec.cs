@@ -23,6 +23,9 @@ internal sealed class RowCodec<T>(JsonTypeInfo<T> type, Func<T, int> schema, int
         return ToPage(page.ConvertAll(row => (nameOf?.Invoke(row.Key) ?? row.Key, row.Body)), next);
     }
 
+    /// <summary>A page of those that are wanted.</summary>
+    public static Page<T> Only(Page<T> page, Func<T, bool> wanted) => page with { Items = [.. page.Items.Where(wanted)] };
+
     /// <summary>One page, of rows that are known to be its own.</summary>
     public Page<T> ToPage(List<(string Key, byte[] Body)> rows, Continuation? next)
     {

@@ -24,4 +24,5 @@ namespace Keylime.Functions.Storage;
 [JsonSerializable(typeof(TrustedCertificate))]
 [JsonSerializable(typeof(EnrolmentRule))]
 [JsonSerializable(typeof(AccessToken))]
+[JsonSerializable(typeof(TimerState))]
 internal sealed partial class StorageJson : JsonSerializerContext;

@@ -67,7 +67,7 @@ internal static class StoreServices
     [
         RecordKinds.Registrations.Name, RecordKinds.Policies.Name, RecordKinds.EndorsementOwners.Name, RecordKinds.KnownEndorsementKeys.Name,
         RecordKinds.TrustedCertificates.Name, RecordKinds.EnrolmentRules.Name, RecordKinds.AccessTokens.Name,
-        RecordKinds.PolicySigners.Name,
+        RecordKinds.PolicySigners.Name, RecordKinds.Timers.Name,
     ];
 
     private static void AddRecords(IServiceCollection services, IRecordStores make)
@@ -80,6 +80,7 @@ internal static class StoreServices
         Add(RecordKinds.EnrolmentRules);
         Add(RecordKinds.AccessTokens);
         Add(RecordKinds.PolicySigners);
+        Add(RecordKinds.Timers);
 
         void Add<T>(RecordKind<T> kind)
             where T : class => services.AddSingleton(provider => make.Create(provider, kind));

@@ -14,7 +14,7 @@ internal sealed partial class Repair(INodeStore nodes, Settlement settlement, Ti
             Continuation? after = null;
             do
             {
-                var page = await nodes.ListAsync(new NodeQuery(clock.GetUtcNow(), HasOpen: true), after, PageSize, stoppingToken);
+                var page = await nodes.ListAsync(new NodeQuery(Moment.Of(clock.GetUtcNow()), HasOpen: true), after, PageSize, stoppingToken);
                 foreach (var node in page.Items)
                 {
                     if (await nodes.FindAsync(node.Id, stoppingToken) is { } stored)

@@ -79,8 +79,8 @@ internal static partial class RequestAttestation
 
     private static Refusal? Premature(Node node, DateTimeOffset now)
     {
-        if (node.Last is not { } last)
-            return null;
+        if (node.Last is not { } last || last.At > now)
+            return null; // of a time that has not come: the clock was set back, and nobody is kept waiting for that
         var wait = last.At.AddSeconds(node.IntervalSeconds * (1 - Early)) - now;
         return wait <= TimeSpan.Zero
             ? null

@@ -7,7 +7,7 @@ namespace Keylime.Functions.Verifier;
 /// then the row follows. What an operator changes is written with the event that tells of it, which is told then. This process may die between
 /// any two of these: the next one to look at the node does the rest.
 /// </summary>
-internal sealed class Settlement(INodeStore nodes, IVerdictStore verdicts, IEventStore events)
+internal sealed class Settlement(INodeStore nodes, IVerdictStore verdicts, IEventStore events, Heartbeat heartbeat)
 {
     private const int MaxTries = 10;
     private const int MaxPending = 64;
@@ -41,15 +41,20 @@ internal sealed class Settlement(INodeStore nodes, IVerdictStore verdicts, IEven
                 await events.AddAsync(happened, cancel);
             if (next.Untold is not null)
                 next = next with { Untold = null };
+            var moment = pending.Count > 0 || next.Untold != read.Value.Untold ? await heartbeat.NowAsync(cancel) : null;
             foreach (var verdict in pending)
             {
-                foreach (var happened in Standing.Events(next, verdict))
+                foreach (var happened in Standing.Events(next, verdict, moment!.Gaps))
                     await events.AddAsync(happened, cancel);
                 next = Standing.Apply(next, verdict);
             }
 
             if (ReferenceEquals(next, read.Value))
                 return read;
+
+            // What came into the row late, or counts again, may be overdue since a time that the sweep has passed.
+            foreach (var happened in Standing.Overdue(next, moment!))
+                await events.AddAsync(happened, cancel);
             if (await nodes.TryReplaceAsync(read, next, cancel) is { } stored)
                 return stored;
 

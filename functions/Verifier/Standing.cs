@@ -20,6 +20,7 @@ internal static class Standing
             Open = node.Open?.Number == message.Attestation ? null : node.Open, // a later challenge may be open by now
             Last = new LastVerdict(message.Attestation, message.At, verdict.Pass, message.Coverage, Reason(verdict)),
             LastPassAt = verdict.Pass ? message.At : node.LastPassAt,
+            Unhealed = verdict.Pass ? Recoveries.AfterPass(node.Recovery, node.Unhealed ?? Failure(node)) : null,
             Attestations = checked(node.Attestations + 1),
             Checkpoint = verdict.CheckpointChange switch
             {
@@ -38,7 +39,8 @@ internal static class Standing
     }
 
     /// <summary>What an operator should know of the change. The same keys whenever it is asked, so nothing is told twice.</summary>
-    public static IEnumerable<EventRecord> Events(Node before, VerdictRecord verdict)
+    /// <param name="gaps">See <see cref="Moment.Gaps"/>.</param>
+    public static IEnumerable<EventRecord> Events(Node before, VerdictRecord verdict, IReadOnlyList<Gap> gaps)
     {
         var message = verdict.Message;
         if (Has(before, verdict))
@@ -48,9 +50,10 @@ internal static class Standing
             yield return Of(EventTypes.NodeRebooted, $"The TPM was reset: resetCount went from {old.ResetCount} to {now.ResetCount}.");
 
         // The sweep may not have come to it while the node was overdue.
-        foreach (var overdue in Overdue(before, message.At))
+        var moment = new Moment(message.At, gaps);
+        foreach (var overdue in Overdue(before, moment))
             yield return overdue;
-        if (before is { RetiredAt: null, Last.Pass: true, SilentAt: { } silent } && silent <= message.At)
+        if (before.IsPassed && NodeStates.SilentAt(before, moment) <= message.At)
             yield return Of(EventTypes.NodeReturned, $"Evidence came again, after silence since {before.Last!.At:u}.");
 
         switch (before.Last, verdict.Pass)
@@ -58,8 +61,8 @@ internal static class Standing
             case (null or { Pass: true }, false):
                 yield return Of(EventTypes.NodeFailed, Reason(verdict));
                 break;
-            case ({ Pass: false }, true):
-                yield return Of(EventTypes.NodeRecovered, $"Attestation {message.Attestation} passed again.");
+            case ({ } last, true) when before.IsFailed && !Apply(before, verdict).IsFailed:
+                yield return Of(EventTypes.NodeRecovered, last.Pass ? $"Attestation {message.Attestation} was the last of the passes that are wanted of it." : $"Attestation {message.Attestation} passed again.");
                 break;
             case (null, true):
                 yield return Of(EventTypes.NodeTrusted, "The first attestation passed.");
@@ -72,15 +75,17 @@ internal static class Standing
     }
 
     /// <summary>What there is to tell of a node that nothing came from until now. Their times are those of its row.</summary>
-    public static IEnumerable<EventRecord> Overdue(Node node, DateTimeOffset now)
+    public static IEnumerable<EventRecord> Overdue(Node node, Moment moment)
     {
-        if (node is not { RetiredAt: null, Last: { Pass: true } last, LateAt: { } late, SilentAt: { } silent })
+        if (!node.IsPassed || node.Last is not { } last || NodeStates.LateAt(node, moment) is not { } late || NodeStates.SilentAt(node, moment) is not { } silent)
             yield break;
-        if (late <= now)
+        if (late <= moment.Now)
             yield return EventRecord.Of(node.Id, late, EventTypes.NodeLate, $"Its evidence is overdue; the last came at {last.At:u}.", last.Attestation);
-        if (silent <= now)
+        if (silent <= moment.Now)
             yield return EventRecord.Of(node.Id, silent, EventTypes.NodeSilent, $"Nothing came since {last.At:u}: nothing is known of it any more.", last.Attestation);
     }
+
+    private static Unhealed? Failure(Node node) => node.Last is { Pass: false } last ? new Unhealed(last.Attestation, last.At, last.Reason, 0) : null;
 
     private static bool Has(Node node, VerdictRecord verdict) => node.Last?.Attestation >= verdict.Message.Attestation;
 

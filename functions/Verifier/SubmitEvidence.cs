@@ -54,7 +54,7 @@ internal static partial class SubmitEvidence
             return Immutable(open.Number);
 
         LogJudged(log, id, open.Number, verdict.Message.Evaluation, verdict.Message.Findings is [var finding, ..] ? finding.Code : "-");
-        return Attestations.Answer(StatusCodes.Status202Accepted, Attestations.Judged(verdict), Math.Max(1, after.Value.IntervalSeconds));
+        return Attestations.Answer(StatusCodes.Status202Accepted, Attestations.Judged(verdict), Nodes.NodeStates.SecondsToNext(id, open.Number, after.Value.IntervalSeconds));
     }
 
     // The order is upstream's (keylime-wire 2B.4).

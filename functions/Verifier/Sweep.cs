@@ -1,20 +1,21 @@
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
-using Keylime.Protocol.Api;
 
 namespace Keylime.Functions.Verifier;
 
 /// <summary>
-/// Tells of nodes that are overdue. What it tells follows from stored times, so that two sweeps, or one after a restart, tell the same events once.
+/// Tells of nodes that became overdue since the last sweep. What it tells follows from stored times, so that two sweeps, or one after a restart, tell the same
+/// events once. It reads pages of the nodes that are overdue, and no other node.
 /// </summary>
-internal sealed partial class Sweep(INodeStore nodes, IEventStore events, UnreadableRows unreadable, TimeProvider clock, ServiceOptions options, ILogger<Sweep> log) : BackgroundService
+internal sealed partial class Sweep(
+    INodeStore nodes, IEventStore events, UnreadableRows unreadable, Heartbeat heartbeat, TimeProvider clock, ServiceOptions options, ILogger<Sweep> log) : BackgroundService
 {
     private const int PageSize = 1000;
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(15);
     private static readonly TimeSpan Overlap = TimeSpan.FromMinutes(2); // clocks of several instances differ a little
 
-    // Only what became overdue since the last sweep is told; after a start everything is looked at.
-    private DateTimeOffset _last = DateTimeOffset.MinValue + Overlap;
+    // What was told in the overlap: the store would take it twice, and it is not asked.
+    private readonly Dictionary<string, DateTimeOffset> _told = [];
+    private readonly SemaphoreSlim _one = new(1);
 
     public static void Map(IEndpointRouteBuilder routes) => routes.MapPost("/trg-sweep", async (Sweep sweep, CancellationToken cancel) =>
     {
@@ -22,37 +23,80 @@ internal sealed partial class Sweep(INodeStore nodes, IEventStore events, Unread
         return TypedResults.Text("{}", MediaTypes.Json);
     }).Under(new(Caller.HostTrigger, ApiFamily.Own), new("The timer's: tell of nodes that are overdue."));
 
-    /// <summary>One sweep over the nodes that are late or silent.</summary>
+    /// <summary>One sweep.</summary>
     public async Task RunAsync(CancellationToken cancel)
     {
-        var now = clock.GetUtcNow();
-        foreach (var state in (NodeState[])[NodeState.Late, NodeState.Silent])
+        await _one.WaitAsync(cancel); // of this process; others sweep as they like
+        try
         {
-            Continuation? after = null;
-            do
-            {
-                var page = await nodes.ListAsync(new NodeQuery(now, state), after, PageSize, cancel);
-                foreach (var node in page.Items)
-                {
-                    foreach (var happened in Standing.Overdue(node, now).Where(e => e.At > _last - Overlap))
-                        await events.AddAsync(happened, cancel);
-                }
-
-                after = page.Next;
-            }
-            while (after is not null);
+            await SweepAsync(cancel);
         }
+        finally
+        {
+            _one.Release();
+        }
+    }
+
+    private async Task SweepAsync(CancellationToken cancel)
+    {
+        var state = await heartbeat.BeginAsync(cancel);
+        var moment = heartbeat.MomentOf(state, clock.GetUtcNow());
+        var from = After(state is null ? DateTimeOffset.MinValue : state.ToldTo < moment.Now ? state.ToldTo : moment.Now, -Overlap); // it may be of a time that was taken back
+        foreach (var gap in moment.Gaps.Where(g => g.Until > from))
+            await TellAsync(Describe(gap), from, cancel);
+
+        // Nodes whose times a gap has put off stand where they stood.
+        var since = moment.Gaps.Where(g => g.Down && After(g.Until, Nodes.NodeStates.LongestSilence) > from).Select(static g => g.From).Append(from).Min();
+        var beaten = clock.GetTimestamp();
+        Continuation? after = null;
+        do
+        {
+            var page = await nodes.ListAsync(new NodeQuery(moment, OverdueSince: since), after, PageSize, cancel);
+            foreach (var happened in page.Items.SelectMany(node => Standing.Overdue(node, moment)).Where(e => e.At > from))
+            {
+                await TellAsync(happened, from, cancel);
+                if (clock.GetElapsedTime(beaten) < heartbeat.Interval)
+                    continue;
+                await heartbeat.BeatAsync(null, cancel); // a whole fleet may have much to tell
+                beaten = clock.GetTimestamp();
+            }
+
+            after = page.Next;
+        }
+        while (after is not null);
 
         await unreadable.TellAsync(events, cancel);
-        _last = now;
+        await heartbeat.BeatAsync(moment.Now, cancel);
+        foreach (var key in _told.Where(t => t.Value <= After(moment.Now, -Overlap)).Select(static t => t.Key).ToArray())
+            _told.Remove(key);
     }
+
+    private async Task TellAsync(EventRecord happened, DateTimeOffset from, CancellationToken cancel)
+    {
+        var key = $"{happened.Subject} {happened.Key}";
+        if (_told.ContainsKey(key))
+            return;
+        await events.AddAsync(happened, cancel);
+        if (happened.At > from)
+            _told[key] = happened.At;
+    }
+
+    private static EventRecord Describe(Gap gap) => EventRecord.Of(EventRecord.Service, gap.Until, EventTypes.ServiceGap, gap switch
+    {
+        { Down: true } => $"The service was away from {gap.From:u} to {gap.Until:u}: nodes that were due then have their time anew.",
+        _ when gap.Until < gap.From => $"The clock went back from {gap.From:u} to {gap.Until:u}: silence of nodes that were judged before that is noticed later, by as much.",
+        _ => $"No sweep ran from {gap.From:u} to {gap.Until:u}, and the service was there: what fell silent in that time is told now.",
+    });
+
+    private static DateTimeOffset After(DateTimeOffset time, TimeSpan length) =>
+        length < TimeSpan.Zero && time - DateTimeOffset.MinValue < -length ? DateTimeOffset.MinValue : time + length;
 
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
         if (options.HandlerPort is not null)
             return; // the host's timer calls
 
-        using var timer = new PeriodicTimer(Interval, clock);
+        using var timer = new PeriodicTimer(heartbeat.Interval, clock);
         while (await timer.WaitForNextTickAsync(stoppingToken))
         {
             try
@@ -66,6 +110,12 @@ internal sealed partial class Sweep(INodeStore nodes, IEventStore events, Unread
                 LogFailed(log, e);
             }
         }
+    }
+
+    public override void Dispose()
+    {
+        _one.Dispose();
+        base.Dispose();
     }
 
     [LoggerMessage(Level = LogLevel.Error, Message = "A sweep failed; the next one looks again")]

@@ -41,6 +41,12 @@ public sealed record EnrolNode
     /// <summary>Seconds from one attestation to the next; the service's default if left out.</summary>
     public int? IntervalSeconds { get; init; }
 
+    /// <summary>
+    /// What heals the node once it failed: <c>pass</c>, which is the default, <c>passes:N</c> for so many in a row (2 to 100), or <c>operator</c>, for a pass and
+    /// <c>POST /v1/nodes/{id}/recover</c>.
+    /// </summary>
+    public string? Recovery { get; init; }
+
     /// <summary>The attestation key's name in hex, where the operator knows it: another one is refused.</summary>
     public string? AttestationKeyName { get; init; }
 }
@@ -58,6 +64,9 @@ public sealed record UpdateNode
     public IReadOnlyDictionary<string, IReadOnlyList<string>>? Pcrs { get; init; }
 
     public int? IntervalSeconds { get; init; }
+
+    /// <summary>Another way to recover, as in <see cref="EnrolNode"/>.</summary>
+    public string? Recovery { get; init; }
 }
 
 /// <summary>A node as a list shows it.</summary>
@@ -108,6 +117,9 @@ public sealed record NodeDetails
     public string? ProposedKeyName { get; init; }
 
     public required IReadOnlyDictionary<string, IReadOnlyList<string>> Pcrs { get; init; }
+
+    /// <summary>What heals it once it failed.</summary>
+    public string? Recovery { get; init; }
 
     public VerdictMessage? LastVerdict { get; init; }
 

@@ -54,6 +54,7 @@ internal sealed class AzureFuse : DelegatingHandler, IFuse
         Records(RecordKinds.TrustedCertificates);
         Records(RecordKinds.EnrolmentRules);
         Records(RecordKinds.AccessTokens);
+        Records(RecordKinds.Timers);
 
         void Records<T>(RecordKind<T> kind)
             where T : class =>

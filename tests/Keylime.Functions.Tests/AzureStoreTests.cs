@@ -112,7 +112,7 @@ public sealed class AzureStoreTests(AzuriteFixture fixture) : StoreContract, IAs
         await Nodes.TryAddAsync(Sample("good"), Cancel);
         await Nodes.TryAddAsync(Sample("newer") with { Schema = Node.CurrentSchema + 1 }, Cancel);
         await _accounts.For("bad").Table(AzureAccounts.Nodes).TryAddAsync(AzureTable.Entity(Partitions.Of("bad"), "bad", [0x7b]), Cancel);
-        var page = await Nodes.ListAsync(new NodeQuery(DateTimeOffset.UnixEpoch), null, 10, Cancel);
+        var page = await Nodes.ListAsync(new NodeQuery(Moment.Of(DateTimeOffset.UnixEpoch)), null, 10, Cancel);
         Assert.Equal("good", page.Items.Single().Id.ToString());
         await Assert.ThrowsAsync<UnreadableRowException>(() => Nodes.FindAsync(AgentId.Parse("bad"), Cancel));
         await _unreadable.TellAsync(Events, Cancel);
@@ -164,7 +164,7 @@ public sealed class AzureStoreTests(AzuriteFixture fixture) : StoreContract, IAs
         foreach (var i in Enumerable.Range(0, 23))
             Assert.NotNull(await nodes.TryAddAsync(Sample($"node-{i}"), Cancel));
         faults.Seen.Clear();
-        var page = await nodes.ListAsync(new NodeQuery(DateTimeOffset.UnixEpoch, Protocol.Api.NodeState.Pending), null, 1000, Cancel);
+        var page = await nodes.ListAsync(new NodeQuery(Moment.Of(DateTimeOffset.UnixEpoch), Protocol.Api.NodeState.Pending), null, 1000, Cancel);
         Assert.Equal(23, page.Items.Select(n => n.Id).Distinct().Count());
         Assert.Null(page.Next);
         Assert.InRange(faults.Seen.Count, 8, 12);
@@ -210,7 +210,7 @@ public sealed class AzureStoreTests(AzuriteFixture fixture) : StoreContract, IAs
         await nodes.FindAsync(AgentId.Parse("a"), Cancel);
         Assert.Contains($"PartitionKey='{Partitions.Of("a")}',RowKey='a'", Uri.UnescapeDataString(Assert.Single(requests.Seen)), StringComparison.Ordinal);
         requests.Seen.Clear();
-        await nodes.ListAsync(new NodeQuery(DateTimeOffset.UnixEpoch, Protocol.Api.NodeState.Late), null, 10, Cancel);
+        await nodes.ListAsync(new NodeQuery(Moment.Of(DateTimeOffset.UnixEpoch), Protocol.Api.NodeState.Late), null, 10, Cancel);
         Assert.Contains("$filter=Retired eq false and Verdict eq 1 and LateAt le ", Uri.UnescapeDataString(Assert.Single(requests.Seen)), StringComparison.Ordinal);
     }
 

@@ -2,7 +2,6 @@ using Keylime.Functions.Hosting;
 using Keylime.Functions.Verifier;
 using Keylime.Testing;
 using Microsoft.Extensions.DependencyInjection;
-using Microsoft.Extensions.Time.Testing;
 
 namespace Keylime.Functions.Tests;
 
@@ -68,7 +67,7 @@ public abstract class CrashTests(AzuriteFixture? azurite)
     private async Task<bool> TryMomentAsync(Change change, int write, bool after, SoftwareTpm tpm, Func<TestService, TestAgent, Task> then)
     {
         var folder = Directory.CreateTempSubdirectory("crash-").FullName;
-        var clock = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
+        var clock = new SteppedClock(TimeProvider.System.GetUtcNow());
         IFuse fuse = azurite is null ? new StoreFuse() : await AzureFuse.CreateAsync(azurite);
         TestAgent? agent = null;
         try

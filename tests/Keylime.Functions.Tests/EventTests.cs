@@ -17,8 +17,11 @@ public sealed class EventTests
     [Fact]
     public async Task Every_kind_of_event_is_raised_listed_filtered_and_paged_and_has_no_evidence_and_no_secret_in_it()
     {
-        await using var service = await TestService.StartAsync();
+        await using var service = await TestService.StartAsync(configure: static o => o with { KeepEvents = TimeSpan.FromDays(1) });
         var secrets = new List<string>();
+        await service.Get<IEventStore>().AddAsync(EventRecord.Of(EventRecord.Service, service.Clock.GetUtcNow().AddDays(-2), EventTypes.TokenCreated, "long ago"), Cancel);
+        await service.Get<Retention>().RunAsync(Cancel);
+        Assert.True(await service.SweepAsync());
         await OperatorsAsync(service, secrets);
         await RegistrationsAsync(service, secrets);
         await AttestationsAsync(service, secrets);

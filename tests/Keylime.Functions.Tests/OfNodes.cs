@@ -241,6 +241,39 @@ internal static class OfNodes
                 await s.IsAsync("silent", "");
                 await s.ToldOnceAsync("node.late", "node.silent");
             }),
+        ["notice that the service was away"] = new(
+            async a =>
+            {
+                await a.EnrolAsync(Brief);
+                Assert.True(await a.AttestAtAsync(a.Service));
+                Assert.True(await a.Service.SweepAsync());
+                ((SteppedClock)a.Service.Clock).Step(TimeSpan.FromHours(1));
+            },
+            (s, _) => s.SweepAsync(),
+            async s =>
+            {
+                await s.IsAsync("trusted", "");
+                Assert.Equal(1, await s.CountEventsAsync("service.gap"));
+                Assert.DoesNotContain("node.late", await s.EventTypesAsync());
+            }),
+        ["be healed by an operator"] = new(
+            async a =>
+            {
+                await a.EnrolAsync(Brief);
+                (await a.Service.Operator.SendAsync("PATCH", "/v1/nodes/node", """{"recovery":"operator"}""")).Expect(HttpStatusCode.OK);
+                await a.MeasureAsync("/evil");
+                Assert.True(await a.AttestAtAsync(a.Service));
+                await a.PutPolicyAsync();
+                a.Service.Clock.Advance(TimeSpan.FromSeconds(Brief));
+                Assert.True(await a.AttestAtAsync(a.Service));
+            },
+            async (s, _) => (await s.Operator.SendAsync("POST", "/v1/nodes/node/recover")).Status == HttpStatusCode.OK,
+            async s =>
+            {
+                await s.IsAsync("trusted", "Nothing speaks against it.");
+                await s.ToldOnceAsync("node.failed", "node.recovered");
+            })
+        { Happened = static async (s, _) => await s.StateOfNodeAsync() == "trusted" },
         ["say that it cannot attest"] = new(
             a => a.EnrolAsync(),
             async (s, a) => await a.ReportErrorAsync(s) == HttpStatusCode.BadRequest,

@@ -30,6 +30,7 @@ internal sealed class StoreFuse : IFuse
         Records<TrustedCertificate>();
         Records<EnrolmentRule>();
         Records<AccessToken>();
+        Records<TimerState>();
 
         void Records<T>()
             where T : class => Decorate<IRecordStore<T>>(services, inner => new FusedRecords<T>(this, inner));
@@ -82,6 +83,15 @@ internal sealed class StoreFuse : IFuse
 
         public Task<IReadOnlyList<VerdictRecord>> ListSinceAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
             inner.ListSinceAsync(node, attestation, limit, cancel);
+
+        public Task<IReadOnlyList<VerdictRecord>> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
+            inner.ListUpToAsync(node, attestation, limit, cancel);
+
+        public Task DeleteAsync(AgentId node, IReadOnlyList<long> attestations, CancellationToken cancel) => fuse.WriteAsync(async () =>
+        {
+            await inner.DeleteAsync(node, attestations, cancel);
+            return true;
+        });
     }
 
     private sealed class FusedEvents(StoreFuse fuse, IEventStore inner) : IEventStore
@@ -91,6 +101,8 @@ internal sealed class StoreFuse : IFuse
             await inner.AddAsync(happened, cancel);
             return true;
         });
+
+        public Task<int> DeleteBeforeAsync(DateTimeOffset before, int limit, CancellationToken cancel) => fuse.WriteAsync(() => inner.DeleteBeforeAsync(before, limit, cancel));
 
         public Task<Page<EventRecord>> ListAsync(EventQuery query, Continuation? after, int limit, CancellationToken cancel) => inner.ListAsync(query, after, limit, cancel);
     }

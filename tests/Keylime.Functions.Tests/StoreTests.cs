@@ -112,7 +112,7 @@ public abstract class StoreContract
         Continuation? after = null;
         do
         {
-            var page = await Nodes.ListAsync(new NodeQuery(Now), after, 10, Cancel);
+            var page = await Nodes.ListAsync(new NodeQuery(Moment.Of(Now)), after, 10, Cancel);
             Assert.InRange(page.Items.Count, 1, 10);
             seen.AddRange(page.Items.Select(n => n.Id.ToString()));
             Assert.True(page.Next is null || Continuation.TryParse(page.Next.ToString(), out after));
@@ -141,17 +141,47 @@ public abstract class StoreContract
         [
             Sample("pending"), Judged("trusted", true, 1), Judged("late", true, 2), Judged("late-still", true, 4), Judged("silent", true, 5),
             Judged("failed", false, 0), Judged("failed-long-ago", false, 5000), Judged("retired", true, 1) with { RetiredAt = Now },
-            Sample("retired-unseen") with { RetiredAt = Now },
+            Sample("retired-unseen") with { RetiredAt = Now }, Judged("unhealed", true, 1) with { Unhealed = new Unhealed(0, Now, "because", 1) },
         ];
         foreach (var node in nodes)
             await Nodes.TryAddAsync(node, Cancel);
 
-        foreach (var state in Enum.GetValues<NodeState>())
+        Moment[] moments =
+        [
+            Moment.Of(Now), new(Now, [new Gap(Now.AddMinutes(-3.5), Now.AddMinutes(-1), Down: true)]), new(Now, [new Gap(Now.AddHours(-1), Now, Down: true)]),
+            new(Now, [new Gap(Now.AddMinutes(-3), Now.AddMinutes(-2), Down: false)]), new(Now.AddMinutes(3), [new Gap(Now.AddMinutes(-4), Now.AddMinutes(-1), Down: true)]),
+            new(Now, [new Gap(Now.AddHours(-9), Now.AddHours(-8), Down: true), new Gap(Now.AddMinutes(-2.5), Now.AddMinutes(-0.5), Down: true)]),
+        ];
+        foreach (var moment in moments)
         {
-            var page = await Nodes.ListAsync(new NodeQuery(Now, state), null, 100, Cancel);
-            var expected = nodes.Where(n => Functions.Nodes.NodeStates.Of(n, Now) == state).Select(n => n.Id.ToString());
-            Assert.Equal(expected.Order(), page.Items.Select(n => n.Id.ToString()).Order());
+            foreach (var state in Enum.GetValues<NodeState>())
+            {
+                var page = await Nodes.ListAsync(new NodeQuery(moment, state), null, 100, Cancel);
+                var expected = nodes.Where(n => Functions.Nodes.NodeStates.Of(n, moment) == state).Select(n => n.Id.ToString());
+                Assert.Equal(expected.Order(), page.Items.Select(n => n.Id.ToString()).Order());
+            }
         }
+
+        Assert.True(moments.Select(m => string.Join(' ', nodes.Select(n => Functions.Nodes.NodeStates.Of(n, m)))).Distinct().Count() >= 4, "The gaps make no difference.");
+    }
+
+    [Fact]
+    public async Task Those_that_became_overdue_are_listed_and_no_others()
+    {
+        foreach (var (id, late, silent) in ((string, int, int)[])[("before", -9, -6), ("silent-since", -6, -3), ("late-since", -3, 1), ("at-the-start", -5, 5), ("just-now", 0, 9), ("to-come", 1, 9)])
+        {
+            Assert.NotNull(await Nodes.TryAddAsync(Sample(id) with
+            {
+                Last = new LastVerdict(0, Now.AddMinutes(-10), true, new Protocol.Api.Coverage("ek-key", "none", "ima"), ""),
+                LateAt = Now.AddMinutes(late),
+                SilentAt = Now.AddMinutes(silent),
+            }, Cancel));
+        }
+
+        Assert.NotNull(await Nodes.TryAddAsync(Sample("failed") with { Last = new LastVerdict(0, Now, false, new Protocol.Api.Coverage("ek-key", "none", "ima"), ""), LateAt = Now, SilentAt = Now }, Cancel));
+        var page = await Nodes.ListAsync(new NodeQuery(Moment.Of(Now), OverdueSince: Now.AddMinutes(-5)), null, 100, Cancel);
+        Assert.Equal(["just-now", "late-since", "silent-since"], page.Items.Select(static n => n.Id.ToString()).Order());
+        Assert.Equal(5, (await Nodes.ListAsync(new NodeQuery(Moment.Of(Now), OverdueSince: DateTimeOffset.MinValue), null, 100, Cancel)).Items.Count);
     }
 
     [Fact]
@@ -177,6 +207,37 @@ public abstract class StoreContract
         Assert.Equal([6, 5, 4, 3, 2, 1, 0], rest.Items.Select(v => v.Message.Attestation));
         Assert.Null(rest.Next);
         Assert.Equal([10, 11], (await Verdicts.ListSinceAsync(AgentId.Parse("a"), 10, 50, Cancel)).Select(v => v.Message.Attestation));
+    }
+
+    [Fact]
+    public async Task Verdicts_are_listed_back_from_a_number_and_deleted_by_their_numbers()
+    {
+        foreach (var number in (long[])[0, 1, 5, 6, 9])
+            await Verdicts.TryAddAsync(Verdict("a", number, "pass"), Cancel);
+        await Verdicts.TryAddAsync(Verdict("b", 5, "pass"), Cancel);
+        Assert.Equal([6L, 5, 1], (await Verdicts.ListUpToAsync(AgentId.Parse("a"), 8, 3, Cancel)).Select(static v => v.Message.Attestation));
+        Assert.Equal([1L], (await Verdicts.ListUpToAsync(AgentId.Parse("a"), 4, 1, Cancel)).Select(static v => v.Message.Attestation));
+        Assert.Empty(await Verdicts.ListUpToAsync(AgentId.Parse("c"), 4, 1, Cancel));
+
+        for (var again = 0; again < 2; again++)
+            await Verdicts.DeleteAsync(AgentId.Parse("a"), [5, 0, 7], Cancel);
+        Assert.Equal([9L, 6, 1], (await Verdicts.ListAsync(AgentId.Parse("a"), null, 10, Cancel)).Items.Select(static v => v.Message.Attestation));
+        Assert.NotNull(await Verdicts.FindAsync(AgentId.Parse("b"), 5, Cancel));
+    }
+
+    [Fact]
+    public async Task Events_that_are_older_are_deleted_of_their_subject_and_of_the_fleet_and_no_others()
+    {
+        for (var i = 0; i < 30; i++)
+            await Events.AddAsync(EventRecord.Of(AgentId.Parse($"node-{i % 5}"), Now.AddSeconds(i), "node.failed", $"{i}", i), Cancel);
+        Assert.Equal(7, await Events.DeleteBeforeAsync(Now.AddSeconds(20), 7, Cancel));
+        Assert.Equal(23, (await Events.ListAsync(new EventQuery(), null, 100, Cancel)).Items.Count);
+        Assert.Equal(13, await Events.DeleteBeforeAsync(Now.AddSeconds(20), 100, Cancel));
+        Assert.Equal(0, await Events.DeleteBeforeAsync(Now.AddSeconds(20), 100, Cancel));
+        var left = (await Events.ListAsync(new EventQuery(), null, 100, Cancel)).Items.Select(static e => e.Detail).ToArray();
+        Assert.Equal(Enumerable.Range(20, 10).Reverse().Select(static i => $"{i}"), left);
+        for (var node = 0; node < 5; node++)
+            Assert.Equal(2, (await Events.ListAsync(new EventQuery($"node-{node}"), null, 100, Cancel)).Items.Count);
     }
 
     [Fact]
@@ -350,7 +411,7 @@ public abstract class StoreContract
         Registrations = 1,
     };
 
-    private protected static Node Sample(string id) => new()
+    internal static Node Sample(string id) => new()
     {
         Id = AgentId.Parse(id),
         EnrolledAt = Now,
@@ -364,7 +425,7 @@ public abstract class StoreContract
         Attestations = 0,
     };
 
-    private protected static VerdictRecord Verdict(string node, long number, string evaluation) => new()
+    internal static VerdictRecord Verdict(string node, long number, string evaluation) => new()
     {
         Node = AgentId.Parse(node),
         RequestedAt = Now,
@@ -416,14 +477,14 @@ public sealed class SqliteStoreTests : StoreContract, IDisposable
         await Nodes.TryAddAsync(Sample("newer") with { Schema = Node.CurrentSchema + 1 }, Cancel);
         await _database.WriteAsync(connection => connection.Execute("UPDATE nodes SET body = x'7b' WHERE id = 'bad'"), Cancel);
 
-        var page = await Nodes.ListAsync(new NodeQuery(DateTimeOffset.UnixEpoch), null, 10, Cancel);
+        var page = await Nodes.ListAsync(new NodeQuery(Moment.Of(DateTimeOffset.UnixEpoch)), null, 10, Cancel);
         Assert.Equal("good", page.Items.Single().Id.ToString());
         await Assert.ThrowsAsync<UnreadableRowException>(() => Nodes.FindAsync(AgentId.Parse("bad"), Cancel));
         await Assert.ThrowsAsync<UnreadableRowException>(() => Nodes.FindAsync(AgentId.Parse("newer"), Cancel));
 
         // and each is an event, once, however often it was met
         await _unreadable.TellAsync(Events, Cancel);
-        await Nodes.ListAsync(new NodeQuery(DateTimeOffset.UnixEpoch), null, 10, Cancel);
+        await Nodes.ListAsync(new NodeQuery(Moment.Of(DateTimeOffset.UnixEpoch)), null, 10, Cancel);
         await _unreadable.TellAsync(Events, Cancel);
         var told = (await Events.ListAsync(new EventQuery(EventRecord.Service), null, 10, Cancel)).Items;
         Assert.Equal(["bad", "newer"], told.Select(e => e.Detail.Split('\'')[1]).Order());

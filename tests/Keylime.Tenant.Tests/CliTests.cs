@@ -75,6 +75,27 @@ public sealed class CliTests
     }
 
     [Fact]
+    public async Task What_heals_a_failure_is_said_wherever_a_node_is_set_up()
+    {
+        await using var bench = await Bench.StartAsync(r => (200, r.Contains("enrolment-rules", StringComparison.Ordinal)
+            ? """{"name":"r","rule":{"kind":"ek-list"},"updatedAt":"2026-11-24T10:00:00Z"}"""
+            : Bench.Details("a")));
+        foreach (var (line, node) in ((string[], bool)[])
+        [
+            (["node", "enrol", "a", "--recovery", "passes:3"], false), (["node", "update", "a", "--recovery", "passes:3"], false),
+            (["node", "approve", "a", "--ak-name", "00", "--recovery", "passes:3"], true), (["rule", "put", "r", "--kind", "ek-list", "--recovery", "passes:3"], true),
+        ])
+        {
+            Assert.Equal(0, (await bench.RunAsync(line)).Exit);
+            var sent = JsonNode.Parse(bench.Requests.Last().Body)!;
+            Assert.Equal("passes:3", (node ? sent["node"]! : sent)["recovery"]!.GetValue<string>());
+        }
+
+        Assert.Equal(0, (await bench.RunAsync("node", "recover", "a")).Exit);
+        Assert.Equal("POST /v1/nodes/a/recover", bench.Requests.Last().Request);
+    }
+
+    [Fact]
     public async Task A_node_is_shown_whole_and_harmless()
     {
         await using var bench = await Bench.StartAsync(_ => (200, Bench.Details("a").Replace("\"Line 3\",\"path\"", "\"\\u001b[31m\\u202eLine 3\\u0007\",\"path\"", StringComparison.Ordinal)));

@@ -29,6 +29,30 @@ internal sealed class AzureEventStore(AzureAccounts accounts, UnreadableRows unr
         return _rows.ToPage([.. rows.Select(static row => (row.RowKey, AzureTable.Body(row)))], limit);
     }
 
+    public async Task<int> DeleteBeforeAsync(DateTimeOffset before, int limit, CancellationToken cancel)
+    {
+        var (count, start) = (0, EventRecord.TimeKey(before) + "~");
+        for (var shard = 0; shard < Shards && count < limit; shard++)
+        {
+            var partition = $"~{shard:x}";
+            var (rows, _) = await Table(partition).PageAsync(TableClient.CreateQueryFilter($"PartitionKey eq {partition} and RowKey gt {start}"), null, limit - count, cancel);
+            foreach (var row in rows)
+            {
+                // The subject's row first: as long as the other one is there, this is done again.
+                if (row.RowKey.IndexOf('~', StringComparison.Ordinal) is var end and > 0)
+                {
+                    var subject = row.RowKey[(end + 1)..];
+                    await Table(subject).DropAsync(subject, row.RowKey[..end], cancel);
+                }
+
+                await Table(partition).TryDeleteAsync(partition, row.RowKey, row.ETag.ToString(), cancel);
+                count++;
+            }
+        }
+
+        return count;
+    }
+
     private static string Filter(string partition, EventQuery query, string start)
     {
         var filter = TableClient.CreateQueryFilter($"PartitionKey eq {partition} and RowKey gt {start} and RowKey lt {query.Before}");

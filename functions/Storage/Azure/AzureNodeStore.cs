@@ -29,13 +29,13 @@ internal sealed class AzureNodeStore(AzureAccounts accounts, UnreadableRows unre
     public async Task<Page<Node>> ListAsync(NodeQuery query, Continuation? after, int limit, CancellationToken cancel)
     {
         var (rows, next) = await AzureListing.PageAsync(accounts, AzureAccounts.Nodes, Filter(query), after, limit, cancel);
-        return _rows.ToPage(rows.ConvertAll(static row => (row.RowKey, AzureTable.Body(row))), next);
+        return RowCodec<Node>.Only(_rows.ToPage(rows.ConvertAll(static row => (row.RowKey, AzureTable.Body(row))), next), query.Matches);
     }
 
-    // The same rules as NodeStates, on properties.
+    // The same rules as NodeStates, on properties; of what a gap may have put off, all.
     private static string? Filter(NodeQuery query)
     {
-        var now = query.Now.UtcTicks;
+        var (now, certain) = (query.Now.UtcTicks, query.Certain.UtcTicks);
         var parts = new List<string>();
         if (query.State is { } state)
         {
@@ -44,11 +44,17 @@ internal sealed class AzureNodeStore(AzureAccounts accounts, UnreadableRows unre
                 NodeState.Retired => TableClient.CreateQueryFilter($"Retired eq {true}"),
                 NodeState.Pending => TableClient.CreateQueryFilter($"Retired eq {false} and Verdict eq {NoVerdict}"),
                 NodeState.Failed => TableClient.CreateQueryFilter($"Retired eq {false} and Verdict eq {Failed}"),
-                NodeState.Trusted => TableClient.CreateQueryFilter($"Retired eq {false} and Verdict eq {Passed} and LateAt gt {now}"),
-                NodeState.Late => TableClient.CreateQueryFilter($"Retired eq {false} and Verdict eq {Passed} and LateAt le {now} and SilentAt gt {now}"),
+                NodeState.Trusted => TableClient.CreateQueryFilter($"Retired eq {false} and Verdict eq {Passed} and LateAt gt {certain}"),
+                NodeState.Late => TableClient.CreateQueryFilter($"Retired eq {false} and Verdict eq {Passed} and LateAt le {now} and SilentAt gt {certain}"),
                 NodeState.Silent => TableClient.CreateQueryFilter($"Retired eq {false} and Verdict eq {Passed} and SilentAt le {now}"),
                 _ => throw new ArgumentOutOfRangeException(nameof(query), state, "No state."),
             });
+        }
+
+        if (query.OverdueSince is { UtcTicks: var since })
+        {
+            parts.Add(TableClient.CreateQueryFilter(
+                $"Retired eq {false} and Verdict eq {Passed} and ((LateAt gt {since} and LateAt le {now}) or (SilentAt gt {since} and SilentAt le {now}))"));
         }
 
         if (query.RuntimePolicy is { } policy)
@@ -66,7 +72,7 @@ internal sealed class AzureNodeStore(AzureAccounts accounts, UnreadableRows unre
     {
         var key = node.Id.ToString();
         var entity = AzureTable.Entity(Partitions.Of(key), key, _rows.Encode(node));
-        entity["Verdict"] = node.Last switch { null => NoVerdict, { Pass: true } => Passed, _ => Failed };
+        entity["Verdict"] = node switch { { Last: null } => NoVerdict, { IsFailed: true } => Failed, _ => Passed };
         entity["LateAt"] = node.LateAt?.UtcTicks ?? long.MaxValue;
         entity["SilentAt"] = node.SilentAt?.UtcTicks ?? long.MaxValue;
         entity["Retired"] = node.RetiredAt is not null;

@@ -58,6 +58,13 @@ internal sealed class AzureTable(TableClient client)
         }
     });
 
+    /// <summary>Deletes a row of a kind that never changes, if it is there.</summary>
+    public async Task DropAsync(string partition, string row, CancellationToken cancel)
+    {
+        if (await FindAsync(partition, row, cancel) is { } found)
+            await TryDeleteAsync(partition, row, found.ETag.ToString(), cancel);
+    }
+
     /// <summary>Rows of a filter, at most so many, from a continuation token of the service on.</summary>
     /// <returns>The rows, and the token behind them; <see langword="null"/> at the end.</returns>
     public Task<(List<TableEntity> Rows, string? Token)> PageAsync(string? filter, string? token, int limit, CancellationToken cancel, params string[] select) =>

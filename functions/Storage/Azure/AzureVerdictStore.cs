@@ -4,7 +4,7 @@ using Keylime.Protocol;
 
 namespace Keylime.Functions.Storage.Azure;
 
-/// <summary>The verdicts in tables, a partition a node, newest first. Nothing here changes or deletes a row.</summary>
+/// <summary>The verdicts in tables, a partition a node, newest first. Nothing here changes a row.</summary>
 internal sealed class AzureVerdictStore(AzureAccounts accounts, UnreadableRows unreadable) : IVerdictStore
 {
     private const int PageSize = 1000;
@@ -47,6 +47,19 @@ internal sealed class AzureVerdictStore(AzureAccounts accounts, UnreadableRows u
 
         all.Reverse(); // the rows stand newest first
         return [.. all.Take(limit).Select(row => _rows.TryDecode($"{node}/{row.RowKey}", AzureTable.Body(row))).OfType<VerdictRecord>()];
+    }
+
+    public async Task<IReadOnlyList<VerdictRecord>> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel)
+    {
+        var filter = TableClient.CreateQueryFilter($"PartitionKey eq {node.ToString()} and RowKey ge {RowOf(attestation)}");
+        var (rows, _) = await TableFor(node.ToString()).PageAsync(filter, null, limit, cancel);
+        return [.. rows.Select(row => _rows.TryDecode($"{node}/{row.RowKey}", AzureTable.Body(row))).OfType<VerdictRecord>()];
+    }
+
+    public async Task DeleteAsync(AgentId node, IReadOnlyList<long> attestations, CancellationToken cancel)
+    {
+        foreach (var attestation in attestations)
+            await TableFor(node.ToString()).DropAsync(node.ToString(), RowOf(attestation), cancel);
     }
 
     private AzureTable TableFor(string node) => accounts.For(node).Table(AzureAccounts.Verdicts);

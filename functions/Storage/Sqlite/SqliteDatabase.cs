@@ -16,7 +16,7 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
     [
         RecordKinds.Policies.Name, RecordKinds.EndorsementOwners.Name, RecordKinds.KnownEndorsementKeys.Name,
         RecordKinds.TrustedCertificates.Name, RecordKinds.EnrolmentRules.Name, RecordKinds.AccessTokens.Name,
-        RecordKinds.PolicySigners.Name,
+        RecordKinds.PolicySigners.Name, RecordKinds.Timers.Name,
     ];
 
     private readonly string _connectionString;

@@ -11,6 +11,12 @@ internal sealed class SqliteEventStore(SqliteDatabase database, UnreadableRows u
             ("$node", happened.Subject), ("$key", happened.Key), ("$body", _rows.Encode(happened))),
         cancel);
 
+    public Task<int> DeleteBeforeAsync(DateTimeOffset before, int limit, CancellationToken cancel) => database.WriteAsync(
+        connection => connection.Execute(
+            "DELETE FROM events WHERE (node, key) IN (SELECT node, key FROM events WHERE key > $key ORDER BY key DESC LIMIT $limit)",
+            ("$key", EventRecord.TimeKey(before) + "~"), ("$limit", limit)),
+        cancel);
+
     public Task<Page<EventRecord>> ListAsync(EventQuery query, Continuation? after, int limit, CancellationToken cancel) => database.ReadAsync(connection =>
     {
         // A page ends at a key and a subject: two subjects may have an event of one key.

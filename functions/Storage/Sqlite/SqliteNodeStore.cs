@@ -45,32 +45,36 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, UnreadableRows un
         var (partition, id) = after is { Key: var key } && key.IndexOf('|') is > 0 and var bar ? (key[..bar], key[(bar + 1)..]) : ("", "");
         using var command = connection.Command($"""
             SELECT partition || '|' || id, body FROM nodes
-            WHERE (partition, id) > ($partition, $id) AND {StateFilter(query.State)}
+            WHERE (partition, id) > ($partition, $id) AND {StateFilter(query.State)} AND {OverdueFilter(query.OverdueSince)}
                 AND ($policy IS NULL OR policy = $policy) AND ($boot_policy IS NULL OR boot_policy = $boot_policy) AND ($open IS NULL OR open = $open)
             ORDER BY partition, id LIMIT $limit
             """,
-            ("$partition", partition), ("$id", id), ("$now", query.Now.UtcTicks), ("$policy", query.RuntimePolicy), ("$boot_policy", query.BootPolicy),
+            ("$partition", partition), ("$id", id), ("$now", query.Now.UtcTicks), ("$certain", query.Certain.UtcTicks), ("$since", query.OverdueSince?.UtcTicks), ("$policy", query.RuntimePolicy), ("$boot_policy", query.BootPolicy),
             ("$open", query.HasOpen is { } open ? (open ? 1 : 0) : null), ("$limit", limit + 1));
-        return _rows.ToPage(command.ReadRows(), limit, static place => place[(place.IndexOf('|') + 1)..]);
+        return RowCodec<Node>.Only(_rows.ToPage(command.ReadRows(), limit, static place => place[(place.IndexOf('|') + 1)..]), query.Matches);
     }, cancel);
 
-    // The same rules as NodeStates, on columns.
+    private static string OverdueFilter(DateTimeOffset? since) => since is null
+        ? "$since IS NULL"
+        : "retired = 0 AND verdict = 1 AND (late_at > $since AND late_at <= $now OR silent_at > $since AND silent_at <= $now)";
+
+    // The same rules as NodeStates, on columns; of what a gap may have put off, all.
     private static string StateFilter(NodeState? state) => state switch
     {
-        null => "$now = $now",
-        NodeState.Retired => "retired = 1 AND $now = $now",
-        NodeState.Pending => "retired = 0 AND verdict = 0 AND $now = $now",
-        NodeState.Failed => "retired = 0 AND verdict = 2 AND $now = $now",
-        NodeState.Trusted => "retired = 0 AND verdict = 1 AND late_at > $now",
-        NodeState.Late => "retired = 0 AND verdict = 1 AND late_at <= $now AND silent_at > $now",
-        NodeState.Silent => "retired = 0 AND verdict = 1 AND silent_at <= $now",
+        null => "$now = $now AND $certain = $certain",
+        NodeState.Retired => "retired = 1 AND $now = $now AND $certain = $certain",
+        NodeState.Pending => "retired = 0 AND verdict = 0 AND $now = $now AND $certain = $certain",
+        NodeState.Failed => "retired = 0 AND verdict = 2 AND $now = $now AND $certain = $certain",
+        NodeState.Trusted => "retired = 0 AND verdict = 1 AND late_at > $certain AND $now = $now",
+        NodeState.Late => "retired = 0 AND verdict = 1 AND late_at <= $now AND silent_at > $certain",
+        NodeState.Silent => "retired = 0 AND verdict = 1 AND silent_at <= $now AND $certain = $certain",
         _ => throw new ArgumentOutOfRangeException(nameof(state), state, "No state."),
     };
 
     private (string Name, object? Value)[] Columns(Node node, string etag) =>
     [
         ("$partition", Partitions.Of(node.Id.ToString())), ("$id", node.Id.ToString()), ("$etag", etag),
-        ("$verdict", node.Last switch { null => NoVerdict, { Pass: true } => Passed, _ => Failed }),
+        ("$verdict", node switch { { Last: null } => NoVerdict, { IsFailed: true } => Failed, _ => Passed }),
         ("$late", node.LateAt?.UtcTicks ?? long.MaxValue), ("$silent", node.SilentAt?.UtcTicks ?? long.MaxValue),
         ("$retired", node.RetiredAt is null ? 0 : 1), ("$open", node.IsUnsettled ? 1 : 0),
         ("$policy", node.RuntimePolicy), ("$boot_policy", node.BootPolicy), ("$body", _rows.Encode(node)),

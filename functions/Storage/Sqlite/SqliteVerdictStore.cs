@@ -3,7 +3,7 @@ using Keylime.Protocol;
 
 namespace Keylime.Functions.Storage.Sqlite;
 
-/// <summary>The verdicts in SQLite. Nothing here changes or deletes a row.</summary>
+/// <summary>The verdicts in SQLite. Nothing here changes a row.</summary>
 internal sealed class SqliteVerdictStore(SqliteDatabase database, UnreadableRows unreadable) : IVerdictStore
 {
     private readonly RowCodec<VerdictRecord> _rows =
@@ -42,4 +42,20 @@ internal sealed class SqliteVerdictStore(SqliteDatabase database, UnreadableRows
                 """, ("$node", node.ToString()), ("$from", attestation), ("$limit", limit));
             return _rows.ToPage(command.ReadRows(), limit).Items;
         }, cancel);
+
+    public Task<IReadOnlyList<VerdictRecord>> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
+        database.ReadAsync<IReadOnlyList<VerdictRecord>>(connection =>
+        {
+            using var command = connection.Command("""
+                SELECT CAST(attestation AS TEXT), body FROM verdicts
+                WHERE node = $node AND attestation <= $to ORDER BY attestation DESC LIMIT $limit
+                """, ("$node", node.ToString()), ("$to", attestation), ("$limit", limit));
+            return _rows.ToPage(command.ReadRows(), null).Items;
+        }, cancel);
+
+    public Task DeleteAsync(AgentId node, IReadOnlyList<long> attestations, CancellationToken cancel) => database.WriteAsync(
+        connection => connection.Execute(
+            "DELETE FROM verdicts WHERE node = $node AND attestation IN (SELECT value FROM json_each($numbers))",
+            ("$node", node.ToString()), ("$numbers", $"[{string.Join(',', attestations)}]")),
+        cancel);
 }

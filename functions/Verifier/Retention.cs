@@ -1,0 +1,135 @@
+using Keylime.Functions.Hosting;
+using Keylime.Functions.Storage;
+
+namespace Keylime.Functions.Verifier;
+
+/// <summary>
+/// Deletes verdicts and events that are older than the operator wants them kept; off unless that is said. Each run does a part of the fleet, and the next one
+/// goes on there; what is done twice is done.
+/// </summary>
+/// <remarks>
+/// Of a node stay, however old: its newest verdict, the newest pass and the newest fail, the evidence of the boot that it is in, and whatever its row has not
+/// taken in yet. So no nonce can be spent again: the row of an attestation that could still be answered is never deleted.
+/// </remarks>
+internal sealed partial class Retention(
+    INodeStore nodes, IVerdictStore verdicts, IEventStore events, IRecordStore<TimerState> timers, TimeProvider clock, ServiceOptions options, ILogger<Retention> log) : BackgroundService
+{
+    private const string Name = "retention";
+    private const int NodesAPage = 100;
+    private const int MaxPages = 10;
+    private const int RowsAPage = 500;
+    private const int MaxDeleted = 10_000; // a run, of each kind
+    private static readonly TimeSpan Interval = TimeSpan.FromHours(1);
+
+    public static void Map(IEndpointRouteBuilder routes) => routes.MapPost("/trg-retention", async (Retention retention, CancellationToken cancel) =>
+    {
+        await retention.RunAsync(cancel);
+        return TypedResults.Text("{}", MediaTypes.Json);
+    }).Under(new(Caller.HostTrigger, ApiFamily.Own), new("The timer's: delete what is older than it is to be kept."));
+
+    /// <summary>One part.</summary>
+    public async Task RunAsync(CancellationToken cancel)
+    {
+        var now = clock.GetUtcNow();
+        var old = options.KeepEvents is { } keepEvents ? await events.DeleteBeforeAsync(now - keepEvents, MaxDeleted, cancel) : 0;
+        var judged = options.KeepVerdicts is { } keepVerdicts ? await DeleteVerdictsAsync(now - keepVerdicts, now, cancel) : 0;
+        if (old + judged > 0)
+            await events.AddAsync(EventRecord.Of(EventRecord.Service, now, EventTypes.Retention, $"Deleted as older than they are to be kept: {judged} verdicts, {old} events."), cancel);
+    }
+
+    private async Task<int> DeleteVerdictsAsync(DateTimeOffset before, DateTimeOffset now, CancellationToken cancel)
+    {
+        var stored = await timers.FindAsync(Name, cancel);
+        var after = stored?.Value.Cursor is { } cursor ? new Continuation(cursor) : (Continuation?)null;
+        var deleted = 0;
+        for (var pages = 0; pages < MaxPages && deleted < MaxDeleted; pages++)
+        {
+            var page = await nodes.ListAsync(new NodeQuery(Moment.Of(now)), after, NodesAPage, cancel);
+            foreach (var node in page.Items)
+                deleted += await DeleteVerdictsAsync(node, before, MaxDeleted - deleted, cancel);
+            if (deleted >= MaxDeleted)
+                break; // the same page again, next time
+            after = page.Next;
+            if (after is null)
+                break;
+        }
+
+        var next = (stored?.Value ?? new TimerState { Name = Name, At = now }) with { At = now, Cursor = after?.Key };
+        _ = stored is null ? await timers.TryAddAsync(next, cancel) : await timers.TryReplaceAsync(stored, next, cancel); // if somebody else was faster, theirs is as good
+        return deleted;
+    }
+
+    private async Task<int> DeleteVerdictsAsync(Node node, DateTimeOffset before, int most, CancellationToken cancel)
+    {
+        var (deleted, pass, fail) = (0, false, false);
+        var upTo = await NewestExpiredAsync(node, before, cancel);
+        while (upTo >= 0 && deleted < most)
+        {
+            var page = await verdicts.ListUpToAsync(node.Id, upTo, RowsAPage, cancel);
+            if (page.Count == 0)
+                break;
+            var expired = new List<long>();
+            foreach (var verdict in page)
+            {
+                var newest = verdict.Pass ? !pass : !fail; // of its kind, among those that are old enough: there may be newer ones, then this one stays longer than it must
+                (pass, fail) = (pass || verdict.Pass, fail || !verdict.Pass);
+                if (!newest && verdict.Message.At < before && !IsWanted(node, verdict) && deleted + expired.Count < most)
+                    expired.Add(verdict.Message.Attestation);
+            }
+
+            if (expired.Count > 0)
+                await verdicts.DeleteAsync(node.Id, expired, cancel);
+            deleted += expired.Count;
+            upTo = page[^1].Message.Attestation - 1;
+        }
+
+        return deleted;
+    }
+
+    // Numbers go up with time, so the place is found by halving: a single row each.
+    private async Task<long> NewestExpiredAsync(Node node, DateTimeOffset before, CancellationToken cancel)
+    {
+        var (low, high) = (-1L, node.NextAttestation - 1);
+        while (low < high)
+        {
+            var middle = high - (high - low) / 2;
+            var newest = await verdicts.ListUpToAsync(node.Id, middle, 1, cancel);
+            if (newest is [var verdict] && verdict.Message.At >= before)
+                high = verdict.Message.Attestation - 1;
+            else
+                low = middle;
+        }
+
+        return low;
+    }
+
+    private static bool IsWanted(Node node, VerdictRecord verdict) =>
+        verdict.Message.Attestation >= (node.Open?.UnsettledFrom ?? long.MaxValue)
+        || node.Last is null || verdict.Message.Attestation >= node.Last.Attestation
+        || verdict.Message.Attestation == node.Unhealed?.Attestation
+        || (verdict.Evidence is not null && verdict.Message.Clock?.ResetCount == node.Clock?.ResetCount);
+
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        if (options.HandlerPort is not null || options is { KeepEvents: null, KeepVerdicts: null })
+            return;
+
+        using var timer = new PeriodicTimer(Interval, clock);
+        while (await timer.WaitForNextTickAsync(stoppingToken))
+        {
+            try
+            {
+                await RunAsync(stoppingToken);
+            }
+#pragma warning disable CA1031 // The outermost loop of the timer: what one run met must not be the end of all.
+            catch (Exception e) when (e is not OperationCanceledException)
+#pragma warning restore CA1031
+            {
+                LogFailed(log, e);
+            }
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "A run of the retention failed; the next one goes on where it was")]
+    private static partial void LogFailed(ILogger log, Exception e);
+}
