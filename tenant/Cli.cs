@@ -51,6 +51,7 @@ internal static class Cli
         root.Subcommands.Add(TrustCommands.Create(surroundings, formats));
         root.Subcommands.Add(EndorsementKeyCommands.Create(surroundings, formats));
         root.Subcommands.Add(RuleCommands.Create(surroundings, formats));
+        root.Subcommands.Add(WebhookCommands.Create(surroundings, formats));
         root.Subcommands.Add(TokenCommands.Create(surroundings, formats));
         root.Subcommands.Add(DoctorCommand.Create(surroundings, formats));
         root.Subcommands.Add(CompletionCommand.Create(surroundings));

@@ -1,10 +1,16 @@
 using System.Net;
+using System.Net.Http.Headers;
 using System.Net.Sockets;
 
 namespace Keylime.Functions.Hosting;
 
 /// <summary>An answer from outside.</summary>
-internal sealed record OutboundAnswer(int Status, byte[] Body);
+/// <param name="Body">Empty where nobody wanted it.</param>
+internal sealed record OutboundAnswer(int Status, byte[] Body)
+{
+    /// <summary>When to come again, if it says so.</summary>
+    public RetryConditionHeaderValue? RetryAfter { get; init; }
+}
 
 /// <summary>
 /// Requests to places that somebody else named. They go to public addresses only, checked on the address that is connected to; they follow no
@@ -41,8 +47,14 @@ internal sealed class Outbound : IDisposable
 
     public void Dispose() => _http.Dispose();
 
+    /// <summary>Whether a URL may be kept to be sent to later: HTTPS, or what the operator allowed, and no user's name in it.</summary>
+    public static bool MayBeKept(Uri url, ServiceOptions options) =>
+        url.IsAbsoluteUri && url.UserInfo.Length == 0
+        && (url.Scheme == Uri.UriSchemeHttps || url.Scheme == Uri.UriSchemeHttp && options.AllowedOutbound.Contains($"{url.Host}:{url.Port}", StringComparer.OrdinalIgnoreCase));
+
     /// <summary>Sends a request.</summary>
     /// <param name="plain">Whether HTTP without TLS will do, as for certificates, which prove themselves.</param>
+    /// <param name="maxBytes">Of the answer's body; 0 where it is of no interest, and not read, whatever it is.</param>
     /// <exception cref="OutboundException">It may not go there, or nothing good came back in time.</exception>
     public async Task<OutboundAnswer> SendAsync(HttpRequestMessage request, bool plain, int maxBytes, TimeSpan timeout, CancellationToken cancel)
     {
@@ -59,7 +71,8 @@ internal sealed class Outbound : IDisposable
             using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, limit.Token);
             if ((int)response.StatusCode is >= 300 and < 400)
                 throw new OutboundException($"It answered {(int)response.StatusCode}: redirects are not followed.");
-            return new OutboundAnswer((int)response.StatusCode, await ReadAsync(response, maxBytes, limit.Token));
+            var body = maxBytes == 0 ? [] : await ReadAsync(response, maxBytes, limit.Token);
+            return new OutboundAnswer((int)response.StatusCode, body) { RetryAfter = response.Headers.RetryAfter };
         }
         catch (HttpRequestException e)
         {

@@ -4,6 +4,7 @@ using Keylime.Attestation;
 using Keylime.Functions.Identity;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Nodes;
+using Keylime.Functions.Notifications;
 using Keylime.Functions.Policies;
 using Keylime.Functions.Registrar;
 using Keylime.Functions.Storage;
@@ -106,12 +107,21 @@ internal static partial class Service
         services.AddSingleton<Judge>();
         services.AddSingleton<Appraiser>(Appraisal.Appraise);
 
+        services.AddSingleton<Webhooks>();
+        services.AddSingleton<DeliverySignal>();
+        services.AddSingleton<Courier>();
+        services.AddSingleton<WebhookChanges>();
+        services.AddSingleton<WebhookRoutes.Dependencies>();
+        services.AddSingleton<ReceiverMaker>();
+
         services.AddStores(options);
 
         services.AddSingleton<Sweep>();
         services.AddHostedService(static provider => provider.GetRequiredService<Sweep>());
         services.AddSingleton<Retention>();
         services.AddHostedService(static provider => provider.GetRequiredService<Retention>());
+        services.AddSingleton<Dispatcher>();
+        services.AddHostedService<DeliveryLoop>();
         services.AddHostedService<Repair>();
         services.AddHostedService<UrlFile>();
     }

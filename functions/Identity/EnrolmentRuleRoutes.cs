@@ -1,8 +1,8 @@
-using System.Security.Cryptography;
 using System.Text.Json;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Nodes;
+using Keylime.Functions.Notifications;
 using Keylime.Functions.Registrar;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
@@ -13,8 +13,6 @@ namespace Keylime.Functions.Identity;
 /// <summary><c>/v1/enrolment-rules</c>: who is admitted without an operator's hand.</summary>
 internal static class EnrolmentRuleRoutes
 {
-    private const string SecretPrefix = "whsec_";
-    private const int SecretSize = 32;
     private const int MaxTries = 3;
 
     public static void Map(IEndpointRouteBuilder routes)
@@ -42,8 +40,8 @@ internal static class EnrolmentRuleRoutes
             return node;
 
         byte[]? secret = null;
-        if (rule.Kind == EnrolmentRuleKind.Webhook && !TryReadSecret(rule.Secret, out secret))
-            return Bad("secret: whsec_ and the base64 of 24 to 64 bytes are expected.");
+        if (rule.Kind == EnrolmentRuleKind.Webhook && !StandardWebhooks.TryReadSecret(rule.Secret, out secret))
+            return Bad($"secret: {StandardWebhooks.ExpectedSecret}");
 
         for (var tries = 0; tries < MaxTries; tries++)
         {
@@ -51,7 +49,7 @@ internal static class EnrolmentRuleRoutes
             var kept = rule with { Secret = null };
 
             // Put again without a secret, a webhook keeps the one that it has.
-            var made = secret is null && stored?.Value.SealedSecret.IsEmpty != false && rule.Kind == EnrolmentRuleKind.Webhook ? RandomNumberGenerator.GetBytes(SecretSize) : null;
+            var made = secret is null && stored?.Value.SealedSecret.IsEmpty != false && rule.Kind == EnrolmentRuleKind.Webhook ? StandardWebhooks.MakeSecret() : null;
             var record = new EnrolmentRule
             {
                 Name = name,
@@ -68,7 +66,7 @@ internal static class EnrolmentRuleRoutes
                 continue;
 
             await TellAsync(record.UpdatedAt, context.CallerName());
-            var told = made is null ? kept : kept with { Secret = SecretPrefix + Convert.ToBase64String(made) };
+            var told = made is null ? kept : kept with { Secret = StandardWebhooks.WriteSecret(made) };
             return Answer.Json(StatusCodes.Status200OK, new NamedEnrolmentRule(name, told, record.UpdatedAt), ApiJson.Default.NamedEnrolmentRule);
         }
 
@@ -102,24 +100,12 @@ internal static class EnrolmentRuleRoutes
         { Kind: EnrolmentRuleKind.Certificate, Issuer: null or "", Manufacturer: null or "" } => "issuer or manufacturer: one of them is expected, or the rule would admit every TPM.",
         { Kind: not EnrolmentRuleKind.Webhook } and ({ Url: not null } or { Secret: not null } or { TimeoutSeconds: not null }) => "url, secret and timeoutSeconds belong to the kind 'webhook'.",
         { Kind: EnrolmentRuleKind.Webhook, Url: null } => "url: is expected.",
-        { Kind: EnrolmentRuleKind.Webhook, Url: { } url } when !url.IsAbsoluteUri || url.UserInfo.Length > 0 || url.Scheme != Uri.UriSchemeHttps && !options.AllowedOutbound.Contains($"{url.Host}:{url.Port}", StringComparer.OrdinalIgnoreCase) =>
+        { Kind: EnrolmentRuleKind.Webhook, Url: { } url } when !Outbound.MayBeKept(url, options) =>
             "url: an https URL without a user's name is expected.",
         { TimeoutSeconds: < 1 or > 10 } => $"timeoutSeconds: {rule.TimeoutSeconds} is not from 1 to 10.",
         { Node.AttestationKeyName: not null } => "node.attestationKeyName: a rule is for many nodes.",
         _ => null,
     };
-
-    private static bool TryReadSecret(string? text, out byte[]? secret)
-    {
-        secret = null;
-        if (text is null)
-            return true;
-        var bytes = new byte[text.Length];
-        if (!text.StartsWith(SecretPrefix, StringComparison.Ordinal) || !Convert.TryFromBase64String(text[SecretPrefix.Length..], bytes, out var length) || length is < 24 or > 64)
-            return false;
-        secret = bytes[..length];
-        return true;
-    }
 
     private static bool Same(EnrolmentRuleMessage one, EnrolmentRuleMessage other) =>
         JsonSerializer.SerializeToUtf8Bytes(one, ApiJson.Default.EnrolmentRuleMessage).AsSpan().SequenceEqual(JsonSerializer.SerializeToUtf8Bytes(other, ApiJson.Default.EnrolmentRuleMessage));

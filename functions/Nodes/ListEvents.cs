@@ -65,7 +65,8 @@ internal static class ListEvents
         return refusal is null;
     }
 
-    private static bool TryReadTime(string? text, out DateTimeOffset? time)
+    /// <summary>Reads a time of a query; nothing at all is no time, and is fine.</summary>
+    public static bool TryReadTime(string? text, out DateTimeOffset? time)
     {
         time = null;
         if (string.IsNullOrEmpty(text))
@@ -77,7 +78,7 @@ internal static class ListEvents
     }
 
     private static Answer<EventList> Write(Page<EventRecord> page) => Answer.Json(StatusCodes.Status200OK,
-        new EventList([.. page.Items.Select(static e => new EventMessage(e.Key, e.At, e.Type, e.Subject, e.Detail))]) { Next = page.Next?.ToString() },
+        new EventList([.. page.Items.Select(static e => e.Message)]) { Next = page.Next?.ToString() },
         ApiJson.Default.EventList);
 
     private static Refusal Bad(string detail) => new(StatusCodes.Status400BadRequest, "invalid_query", detail);

@@ -1,5 +1,6 @@
 using Keylime.Functions.Access;
 using Keylime.Functions.Identity;
+using Keylime.Functions.Notifications;
 using Keylime.Functions.Policies;
 using Keylime.Functions.Verifier;
 
@@ -33,7 +34,11 @@ internal static class NodeRoutes
         TrustRoutes.Map(routes);
         KnownKeyRoutes.Map(routes);
         EnrolmentRuleRoutes.Map(routes);
+        WebhookRoutes.Map(routes);
+        WebhookActionRoutes.Map(routes);
+        DeliveryRoutes.Map(routes);
         Sweep.Map(routes);
         Retention.Map(routes);
+        Dispatcher.Map(routes);
     }
 }

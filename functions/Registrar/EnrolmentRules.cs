@@ -1,11 +1,11 @@
 using System.Globalization;
 using System.Net.Http.Headers;
-using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Nodes;
+using Keylime.Functions.Notifications;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
 using Keylime.Protocol.Api;
@@ -75,7 +75,6 @@ internal sealed class EnrolmentRules(
             : null;
     }
 
-    // Standard Webhooks: the id, the time and the body are signed together, so that a question cannot be altered or asked again later.
     private async Task<string?> AskWebhookAsync(EnrolmentRule rule, Registration registration, CancellationToken cancel)
     {
         if (keys.Open(SecretPurpose, rule.SealedSecret.Span) is not { } secret || rule.Rule.Url is not { } url)
@@ -92,12 +91,9 @@ internal sealed class EnrolmentRules(
         };
         var body = JsonSerializer.SerializeToUtf8Bytes(question, ApiJson.Default.EnrolmentQuestion);
         var id = $"enrol_{Guid.NewGuid():N}";
-        var time = clock.GetUtcNow().ToUnixTimeSeconds().ToString(CultureInfo.InvariantCulture);
         using var request = new HttpRequestMessage(HttpMethod.Post, url) { Content = new ByteArrayContent(body) };
         request.Content.Headers.ContentType = new MediaTypeHeaderValue(MediaTypes.Json);
-        request.Headers.Add("webhook-id", id);
-        request.Headers.Add("webhook-timestamp", time);
-        request.Headers.Add("webhook-signature", "v1," + Convert.ToBase64String(HMACSHA256.HashData(secret, (byte[])[.. Encoding.ASCII.GetBytes($"{id}.{time}."), .. body])));
+        StandardWebhooks.Sign(request, id, clock.GetUtcNow(), body, secret);
         try
         {
             var answer = await outbound.SendAsync(request, plain: false, MaxAnswer, TimeSpan.FromSeconds(rule.Rule.TimeoutSeconds ?? DefaultTimeout), cancel);

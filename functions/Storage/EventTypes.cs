@@ -1,3 +1,6 @@
+using System.Collections.Frozen;
+using Keylime.Protocol.Api;
+
 namespace Keylime.Functions.Storage;
 
 /// <summary>What events are called. Stable and dotted: part of the API.</summary>
@@ -37,13 +40,60 @@ internal static class EventTypes
     public const string ServiceGap = "service.gap";
     public const string Retention = "service.retention";
     public const string RowUnreadable = "storage.row_unreadable";
+    public const string WebhookChanged = "webhook.changed";
+    public const string WebhookDisabled = "webhook.disabled";
+    public const string WebhookDeadLettered = "webhook.dead_lettered";
+
+    // Of events of one node and one moment, those that stand here first are sent first.
+    private static readonly (string Type, EventSeverity Severity)[] Table =
+    [
+        (Registered, EventSeverity.Info),
+        (IdentityConflict, EventSeverity.Critical),
+        (IdentityRefused, EventSeverity.Warning),
+        (DuplicateEndorsementKey, EventSeverity.Critical),
+        (ActivationFailed, EventSeverity.Warning),
+        (RegistrationDeleted, EventSeverity.Info),
+        (KeyChangeProposed, EventSeverity.Warning),
+        (KeyChangeApproved, EventSeverity.Info),
+        (NodePending, EventSeverity.Info),
+        (NodeEnrolled, EventSeverity.Info),
+        (NodeRetired, EventSeverity.Info),
+        (NodeReactivated, EventSeverity.Info),
+        (NodeRebooted, EventSeverity.Info),
+        (NodeLate, EventSeverity.Warning),
+        (NodeSilent, EventSeverity.Critical),
+        (NodeReturned, EventSeverity.Info),
+        (NodeFailed, EventSeverity.Critical),
+        (NodeRecovered, EventSeverity.Info),
+        (NodeTrusted, EventSeverity.Info),
+        (AgentError, EventSeverity.Warning),
+        (ProofRefused, EventSeverity.Warning),
+        (TokenRefused, EventSeverity.Warning),
+        (TokenCreated, EventSeverity.Info),
+        (TokenRevoked, EventSeverity.Info),
+        (PolicyChanged, EventSeverity.Info),
+        (PolicyProposed, EventSeverity.Info),
+        (PolicyDeleted, EventSeverity.Warning),
+        (SignerChanged, EventSeverity.Warning),
+        (NodeChanged, EventSeverity.Info),
+        (RuleChanged, EventSeverity.Info),
+        (TrustChanged, EventSeverity.Warning),
+        (ServiceGap, EventSeverity.Warning),
+        (Retention, EventSeverity.Info),
+        (RowUnreadable, EventSeverity.Critical),
+        (WebhookChanged, EventSeverity.Info),
+        (WebhookDisabled, EventSeverity.Warning),
+        (WebhookDeadLettered, EventSeverity.Warning),
+    ];
+
+    private static readonly FrozenDictionary<string, int> Places = Table.Index().ToFrozenDictionary(static t => t.Item.Type, static t => t.Index);
 
     /// <summary>All of them, for filters and documents.</summary>
-    public static IReadOnlyList<string> All { get; } =
-    [
-        Registered, IdentityConflict, IdentityRefused, DuplicateEndorsementKey, ActivationFailed, RegistrationDeleted, KeyChangeProposed,
-        KeyChangeApproved, NodePending, NodeEnrolled, NodeRetired, NodeReactivated, NodeFailed, NodeRecovered, NodeTrusted, NodeRebooted, NodeLate, NodeSilent,
-        NodeReturned, AgentError, ProofRefused, TokenRefused, TokenCreated, TokenRevoked, PolicyChanged, PolicyProposed, PolicyDeleted, SignerChanged, NodeChanged, RuleChanged, TrustChanged, RowUnreadable,
-        ServiceGap, Retention,
-    ];
+    public static IReadOnlyList<string> All { get; } = [.. Table.Select(static t => t.Type)];
+
+    /// <summary>How much an event of that type matters; one that a newer program told is taken for grave.</summary>
+    public static EventSeverity SeverityOf(string type) => Places.TryGetValue(type, out var place) ? Table[place].Severity : EventSeverity.Critical;
+
+    /// <summary>Where events of that type stand among those of the same moment.</summary>
+    public static int PlaceOf(string type) => Places.GetValueOrDefault(type, Table.Length);
 }

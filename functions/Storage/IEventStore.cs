@@ -6,6 +6,9 @@ internal interface IEventStore
     /// <summary>Adds the event, unless one of its key is there: telling it twice does no harm.</summary>
     Task AddAsync(EventRecord happened, CancellationToken cancel);
 
+    /// <summary>Whether the event is there, and so all that goes with it.</summary>
+    Task<bool> IsToldAsync(EventRecord happened, CancellationToken cancel);
+
     /// <summary>A page, newest first. A row that cannot be read is reported and left out.</summary>
     Task<Page<EventRecord>> ListAsync(EventQuery query, Continuation? after, int limit, CancellationToken cancel);
 

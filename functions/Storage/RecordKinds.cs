@@ -44,6 +44,9 @@ internal static class RecordKinds
     public static readonly RecordKind<TimerState> Timers =
         new("timers", t => t.Name, StorageJson.Default.TimerState, t => t.Schema, TimerState.CurrentSchema, Spread: false);
 
+    public static readonly RecordKind<Webhook> Webhooks =
+        new("webhooks", w => w.Name, StorageJson.Default.Webhook, w => w.Schema, Webhook.CurrentSchema, Spread: false);
+
     public static readonly RecordKind<AccessToken> AccessTokens =
         new("tokens", t => t.Name, StorageJson.Default.AccessToken, t => t.Schema, AccessToken.CurrentSchema, Spread: false);
 }

@@ -23,6 +23,8 @@ namespace Keylime.Functions.Storage;
 [JsonSerializable(typeof(KnownEndorsementKey))]
 [JsonSerializable(typeof(TrustedCertificate))]
 [JsonSerializable(typeof(EnrolmentRule))]
+[JsonSerializable(typeof(Webhook))]
+[JsonSerializable(typeof(Delivery))]
 [JsonSerializable(typeof(AccessToken))]
 [JsonSerializable(typeof(TimerState))]
 internal sealed partial class StorageJson : JsonSerializerContext;

@@ -1,5 +1,6 @@
 using Azure.Identity;
 using Keylime.Functions.Hosting;
+using Keylime.Functions.Notifications;
 using Keylime.Functions.Storage.Azure;
 using Keylime.Functions.Storage.Sqlite;
 
@@ -8,10 +9,14 @@ namespace Keylime.Functions.Storage;
 /// <summary>The stores that the options ask for.</summary>
 internal static class StoreServices
 {
+    /// <summary>The service key of the store that holds events and does nothing else; whoever tells one takes <see cref="IEventStore"/> without a key.</summary>
+    public const string EventRows = "event rows";
+
     /// <exception cref="StorageUnavailableException">The store cannot be opened.</exception>
     public static void AddStores(this IServiceCollection services, ServiceOptions options)
     {
         services.AddSingleton<UnreadableRows>();
+        services.AddSingleton<IEventStore, OutboxedEvents>();
         if (options.AzureAccounts.Count > 0 || options.AzureConnections is not null)
             AddAzure(services, options);
         else
@@ -24,7 +29,8 @@ internal static class StoreServices
         services.AddSingleton<IStoreHealth>(provider => provider.GetRequiredService<SqliteDatabase>());
         services.AddSingleton<INodeStore, SqliteNodeStore>();
         services.AddSingleton<IVerdictStore, SqliteVerdictStore>();
-        services.AddSingleton<IEventStore, SqliteEventStore>();
+        services.AddKeyedSingleton<IEventStore, SqliteEventStore>(EventRows);
+        services.AddSingleton<IOutbox, SqliteOutbox>();
         services.AddSingleton<IBlobStore>(_ => new FileBlobStore(Path.Combine(options.Data, "blobs")));
         AddRecords(services, new SqliteRecords());
     }
@@ -35,7 +41,8 @@ internal static class StoreServices
         services.AddSingleton<IStoreHealth, AzureHealth>();
         services.AddSingleton<INodeStore, AzureNodeStore>();
         services.AddSingleton<IVerdictStore, AzureVerdictStore>();
-        services.AddSingleton<IEventStore, AzureEventStore>();
+        services.AddKeyedSingleton<IEventStore, AzureEventStore>(EventRows);
+        services.AddSingleton<IOutbox, AzureOutbox>();
         services.AddSingleton<IBlobStore, AzureBlobStore>();
         AddRecords(services, new AzureRecords());
     }
@@ -67,7 +74,7 @@ internal static class StoreServices
     [
         RecordKinds.Registrations.Name, RecordKinds.Policies.Name, RecordKinds.EndorsementOwners.Name, RecordKinds.KnownEndorsementKeys.Name,
         RecordKinds.TrustedCertificates.Name, RecordKinds.EnrolmentRules.Name, RecordKinds.AccessTokens.Name,
-        RecordKinds.PolicySigners.Name, RecordKinds.Timers.Name,
+        RecordKinds.PolicySigners.Name, RecordKinds.Timers.Name, RecordKinds.Webhooks.Name,
     ];
 
     private static void AddRecords(IServiceCollection services, IRecordStores make)
@@ -81,6 +88,7 @@ internal static class StoreServices
         Add(RecordKinds.AccessTokens);
         Add(RecordKinds.PolicySigners);
         Add(RecordKinds.Timers);
+        Add(RecordKinds.Webhooks);
 
         void Add<T>(RecordKind<T> kind)
             where T : class => services.AddSingleton(provider => make.Create(provider, kind));

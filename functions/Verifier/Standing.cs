@@ -59,7 +59,7 @@ internal static class Standing
         switch (before.Last, verdict.Pass)
         {
             case (null or { Pass: true }, false):
-                yield return Of(EventTypes.NodeFailed, Reason(verdict));
+                yield return Of(EventTypes.NodeFailed, Reason(verdict)) with { Finding = message.Findings is [var first, ..] ? first.Code : null };
                 break;
             case ({ } last, true) when before.IsFailed && !Apply(before, verdict).IsFailed:
                 yield return Of(EventTypes.NodeRecovered, last.Pass ? $"Attestation {message.Attestation} was the last of the passes that are wanted of it." : $"Attestation {message.Attestation} passed again.");

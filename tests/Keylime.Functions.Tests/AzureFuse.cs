@@ -45,7 +45,9 @@ internal sealed class AzureFuse : DelegatingHandler, IFuse
         services.AddSingleton(_accounts!);
         services.Replace(ServiceDescriptor.Singleton<INodeStore, AzureNodeStore>());
         services.Replace(ServiceDescriptor.Singleton<IVerdictStore, AzureVerdictStore>());
-        services.Replace(ServiceDescriptor.Singleton<IEventStore, AzureEventStore>());
+        services.RemoveAllKeyed<IEventStore>(StoreServices.EventRows);
+        services.AddKeyedSingleton<IEventStore, AzureEventStore>(StoreServices.EventRows);
+        services.Replace(ServiceDescriptor.Singleton<IOutbox, AzureOutbox>());
         services.Replace(ServiceDescriptor.Singleton<IBlobStore, AzureBlobStore>());
         Records(RecordKinds.Registrations);
         Records(RecordKinds.Policies);
@@ -55,6 +57,8 @@ internal sealed class AzureFuse : DelegatingHandler, IFuse
         Records(RecordKinds.EnrolmentRules);
         Records(RecordKinds.AccessTokens);
         Records(RecordKinds.Timers);
+        Records(RecordKinds.PolicySigners);
+        Records(RecordKinds.Webhooks);
 
         void Records<T>(RecordKind<T> kind)
             where T : class =>

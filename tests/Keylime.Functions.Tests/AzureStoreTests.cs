@@ -23,6 +23,10 @@ public sealed class AzureStoreTests(AzuriteFixture fixture) : StoreContract, IAs
 
     private protected override IRecordStore<PolicyRecord> Policies => new AzureRecordStore<PolicyRecord>(_accounts, RecordKinds.Policies, _unreadable);
 
+    private protected override IOutbox Outbox => new AzureOutbox(_accounts, _unreadable);
+
+    private protected override IRecordStore<Webhook> Webhooks => new AzureRecordStore<Webhook>(_accounts, RecordKinds.Webhooks, _unreadable);
+
     private protected override IBlobStore Blobs => new AzureBlobStore(_accounts);
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;

@@ -17,8 +17,10 @@ public sealed class EventTests
     [Fact]
     public async Task Every_kind_of_event_is_raised_listed_filtered_and_paged_and_has_no_evidence_and_no_secret_in_it()
     {
-        await using var service = await TestService.StartAsync(configure: static o => o with { KeepEvents = TimeSpan.FromDays(1) });
+        await using var gone = await HookServer.StartAsync(410, "", 0);
+        await using var service = await TestService.StartAsync(configure: o => o with { KeepEvents = TimeSpan.FromDays(1), AllowedOutbound = [gone.Authority] });
         var secrets = new List<string>();
+        await WebhooksAsync(service, secrets, gone);
         await service.Get<IEventStore>().AddAsync(EventRecord.Of(EventRecord.Service, service.Clock.GetUtcNow().AddDays(-2), EventTypes.TokenCreated, "long ago"), Cancel);
         await service.Get<Retention>().RunAsync(Cancel);
         Assert.True(await service.SweepAsync());
@@ -166,6 +168,19 @@ public sealed class EventTests
             secrets.AddRange(Encoding.UTF8.GetString(evidence.Lines!).Split('\n', StringSplitOptions.RemoveEmptyEntries));
             service.Clock.Advance(TimeSpan.FromMinutes(1));
         }
+    }
+
+    private static async Task WebhooksAsync(TestService service, List<string> secrets, HookServer gone)
+    {
+        var dead = (await service.Operator.SendAsync("PUT", "/v1/webhooks/dead", """{"url":"https://127.0.0.1:1/","events":["node.retired"]}""")).Expect(HttpStatusCode.OK);
+        secrets.Add(dead["webhook"]!["secret"]!.GetValue<string>());
+        await service.HappenAsync("long-gone", EventTypes.NodeRetired);
+        await service.DeliverAsync();
+        service.Clock.Advance(Notifications.Backoff.GiveUpAfter);
+        await service.DeliverAsync();
+        secrets.Add((await service.PutWebhookAsync("gone", gone, """{"events":["node.retired"]}"""))!);
+        await service.HappenAsync("long-gone", EventTypes.NodeRetired);
+        await service.DeliverAsync();
     }
 
     private static async Task<Told[]> ListAsync(TestService service, string path) => (await PageAsync(service, path)).Events;

@@ -7,7 +7,7 @@ using Microsoft.Extensions.Logging;
 
 namespace Keylime.Functions.Tests;
 
-/// <summary>A server on the loopback that answers every request alike, and remembers them.</summary>
+/// <summary>A server on the loopback that remembers what it is asked, and answers as a test says.</summary>
 internal sealed class HookServer : IAsyncDisposable
 {
     private readonly WebApplication _app;
@@ -20,7 +20,18 @@ internal sealed class HookServer : IAsyncDisposable
 
     public string Authority => new Uri(Url).Authority;
 
-    public static async Task<HookServer> StartAsync(int status, string answer, int delayMilliseconds)
+    /// <summary>One that answers every request alike.</summary>
+    public static Task<HookServer> StartAsync(int status, string answer, int delayMilliseconds) => StartAsync(async context =>
+    {
+        await Task.Delay(delayMilliseconds, context.RequestAborted);
+        context.Response.StatusCode = status;
+        if (status == StatusCodes.Status302Found)
+            context.Response.Headers.Location = "https://example.org/";
+        await context.Response.WriteAsync(answer, context.RequestAborted);
+    });
+
+    /// <param name="answer">Called when the request stands in <see cref="Requests"/>; its body is read by then, and in the items as <c>body</c>.</param>
+    public static async Task<HookServer> StartAsync(Func<HttpContext, Task> answer)
     {
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
@@ -30,14 +41,12 @@ internal sealed class HookServer : IAsyncDisposable
         app.Run(async context =>
         {
             using var reader = new StreamReader(context.Request.Body);
-            server.Requests.Enqueue((context.Request.Headers.ToDictionary(h => h.Key.ToLowerInvariant(), h => h.Value.ToString()), await reader.ReadToEndAsync()));
+            var body = await reader.ReadToEndAsync();
+            context.Items["body"] = body;
+            server.Requests.Enqueue((context.Request.Headers.ToDictionary(h => h.Key.ToLowerInvariant(), h => h.Value.ToString()), body));
             try
             {
-                await Task.Delay(delayMilliseconds, context.RequestAborted);
-                context.Response.StatusCode = status;
-                if (status == StatusCodes.Status302Found)
-                    context.Response.Headers.Location = "https://example.org/";
-                await context.Response.WriteAsync(answer, context.RequestAborted);
+                await answer(context);
             }
             catch (OperationCanceledException)
             {

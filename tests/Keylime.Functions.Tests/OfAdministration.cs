@@ -151,6 +151,53 @@ internal static class OfAdministration
                 Assert.DoesNotContain("\"ci\"", (await s.Operator.SendAsync("GET", "/v1/tokens")).Text, StringComparison.Ordinal);
                 Assert.InRange(await s.CountEventsAsync("token.revoked"), 1, 2);
             }),
+        ["put a webhook"] = new(
+            _ => Task.CompletedTask,
+            (s, _) => PutWebhookAsync(s, "node.failed"),
+            async s =>
+            {
+                Assert.NotNull((await s.Operator.SendAsync("GET", "/v1/webhooks/w")).Expect(HttpStatusCode.OK)["webhook"]);
+                Assert.Equal(1, await s.CountEventsAsync("webhook.changed"));
+            }),
+        ["put a webhook otherwise"] = new(
+            async a =>
+            {
+                Assert.True(await PutWebhookAsync(a.Service, "node.failed"));
+                a.Service.Clock.Advance(TimeSpan.FromSeconds(1));
+            },
+            (s, _) => PutWebhookAsync(s, "node.*"),
+            async s => Assert.Equal(2, await s.CountEventsAsync("webhook.changed"))),
+        ["give a webhook another secret"] = new(
+            async a =>
+            {
+                Assert.True(await PutWebhookAsync(a.Service, "node.failed"));
+                a.Service.Clock.Advance(TimeSpan.FromSeconds(1));
+            },
+            // Where its answer was lost, so is the secret: another one is made.
+            async (s, _) => (await s.Operator.SendAsync("POST", "/v1/webhooks/w/rotate", "{}")).Status == HttpStatusCode.OK,
+            async s => Assert.InRange(await s.CountEventsAsync("webhook.changed"), 2, 3)),
+        ["remove a webhook"] = new(
+            async a =>
+            {
+                Assert.True(await PutWebhookAsync(a.Service, "node.failed"));
+                await a.Service.HappenAsync("node", "node.failed");
+                a.Service.Clock.Advance(TimeSpan.FromSeconds(1));
+            },
+            async (s, _) => (await s.Operator.SendAsync("DELETE", "/v1/webhooks/w")).Status is HttpStatusCode.NoContent or HttpStatusCode.NotFound,
+            async s =>
+            {
+                Assert.Empty((await s.Operator.SendAsync("GET", "/v1/webhooks")).Expect(HttpStatusCode.OK)["webhooks"]!.AsArray());
+                Assert.InRange(await s.CountEventsAsync("webhook.changed"), 2, 3);
+            }),
+        ["replay to a webhook"] = new(
+            async a =>
+            {
+                await a.Service.HappenAsync("node", "node.failed", 1);
+                await a.Service.HappenAsync("node", "node.failed", 2);
+                Assert.True(await PutWebhookAsync(a.Service, "node.failed"));
+            },
+            async (s, _) => (await s.Operator.SendAsync("POST", "/v1/webhooks/w/replay?since=2020-01-01T00:00:00Z")).Status == HttpStatusCode.Accepted,
+            async s => Assert.Equal(2, (await s.DeliveriesAsync("w", "pending")).Length)),
         ["tell of a row that cannot be read"] = new(
             async a => Assert.True(await a.Service.Get<IRecordStore<Registration>>().TryAddAsync(await a.FromTheFutureAsync(), default)),
             async (s, _) =>
@@ -160,6 +207,11 @@ internal static class OfAdministration
             },
             async s => Assert.Equal(1, await s.CountEventsAsync("storage.row_unreadable"))),
     };
+
+    // To nowhere: what is sent there fails.
+    private static async Task<bool> PutWebhookAsync(TestService service, string events) =>
+        (await service.Operator.SendAsync("PUT", "/v1/webhooks/w", new JsonObject { ["url"] = "https://127.0.0.1:1/", ["events"] = new JsonArray(events) })).Status == HttpStatusCode.OK;
+
     private static async Task<bool> TrustSignerAsync(TestService service)
     {
         using var approver = service.CreateClient(service.TokenOf("approver"));

@@ -20,7 +20,8 @@ internal sealed class StoreFuse : IFuse
     {
         Decorate<INodeStore>(services, inner => new FusedNodes(this, inner));
         Decorate<IVerdictStore>(services, inner => new FusedVerdicts(this, inner));
-        Decorate<IEventStore>(services, inner => new FusedEvents(this, inner));
+        Decorate<IEventStore>(services, inner => new FusedEvents(this, inner), StoreServices.EventRows);
+        Decorate<IOutbox>(services, inner => new FusedOutbox(this, inner));
         Decorate<IBlobStore>(services, inner => new FusedBlobs(this, inner));
         Records<Registration>();
         Records<PolicyRecord>();
@@ -31,6 +32,7 @@ internal sealed class StoreFuse : IFuse
         Records<EnrolmentRule>();
         Records<AccessToken>();
         Records<TimerState>();
+        Records<Webhook>();
 
         void Records<T>()
             where T : class => Decorate<IRecordStore<T>>(services, inner => new FusedRecords<T>(this, inner));
@@ -51,14 +53,16 @@ internal sealed class StoreFuse : IFuse
         return new StorageUnavailableException(message);
     }
 
-    private static void Decorate<T>(IServiceCollection services, Func<T, T> wrap)
+    private static void Decorate<T>(IServiceCollection services, Func<T, T> wrap, string? key = null)
         where T : class
     {
-        var inner = services.Last(s => s.ServiceType == typeof(T));
+        var inner = services.Last(s => s.ServiceType == typeof(T) && Equals(s.ServiceKey, key));
         services.Remove(inner);
-        services.AddSingleton(p => wrap(inner.ImplementationInstance as T
-            ?? inner.ImplementationFactory?.Invoke(p) as T
-            ?? (T)ActivatorUtilities.CreateInstance(p, inner.ImplementationType!)));
+        services.AddKeyedSingleton(key, (p, _) => wrap(inner.IsKeyedService
+            ? (T)ActivatorUtilities.CreateInstance(p, inner.KeyedImplementationType!)
+            : inner.ImplementationInstance as T
+                ?? inner.ImplementationFactory?.Invoke(p) as T
+                ?? (T)ActivatorUtilities.CreateInstance(p, inner.ImplementationType!)));
     }
 
     private sealed class FusedNodes(StoreFuse fuse, INodeStore inner) : INodeStore
@@ -104,7 +108,24 @@ internal sealed class StoreFuse : IFuse
 
         public Task<int> DeleteBeforeAsync(DateTimeOffset before, int limit, CancellationToken cancel) => fuse.WriteAsync(() => inner.DeleteBeforeAsync(before, limit, cancel));
 
+        public Task<bool> IsToldAsync(EventRecord happened, CancellationToken cancel) => inner.IsToldAsync(happened, cancel);
+
         public Task<Page<EventRecord>> ListAsync(EventQuery query, Continuation? after, int limit, CancellationToken cancel) => inner.ListAsync(query, after, limit, cancel);
+    }
+
+    private sealed class FusedOutbox(StoreFuse fuse, IOutbox inner) : IOutbox
+    {
+        public Task<bool> TryAddAsync(Delivery delivery, CancellationToken cancel) => fuse.WriteAsync(() => inner.TryAddAsync(delivery, cancel));
+
+        public Task<Page<Stored<Delivery>>> PendingAsync(string channel, Continuation? after, int limit, CancellationToken cancel) => inner.PendingAsync(channel, after, limit, cancel);
+
+        public Task<Stored<Delivery>?> TryReplaceAsync(Stored<Delivery> read, Delivery next, CancellationToken cancel) => fuse.WriteAsync(() => inner.TryReplaceAsync(read, next, cancel));
+
+        public Task<bool> TrySettleAsync(Stored<Delivery> read, Delivery settled, CancellationToken cancel) => fuse.WriteAsync(() => inner.TrySettleAsync(read, settled, cancel));
+
+        public Task<bool> TryDropAsync(Stored<Delivery> read, CancellationToken cancel) => fuse.WriteAsync(() => inner.TryDropAsync(read, cancel));
+
+        public Task<Page<Delivery>> LedgerAsync(string channel, Continuation? after, int limit, CancellationToken cancel) => inner.LedgerAsync(channel, after, limit, cancel);
     }
 
     private sealed class FusedBlobs(StoreFuse fuse, IBlobStore inner) : IBlobStore

@@ -20,7 +20,11 @@ public abstract class StoreContract
 
     private protected abstract IEventStore Events { get; }
 
+    private protected abstract IOutbox Outbox { get; }
+
     private protected abstract IRecordStore<PolicyRecord> Policies { get; }
+
+    private protected abstract IRecordStore<Webhook> Webhooks { get; }
 
     private protected abstract IBlobStore Blobs { get; }
 
@@ -252,6 +256,98 @@ public abstract class StoreContract
     }
 
     [Fact]
+    public async Task An_event_that_is_told_is_known_to_be()
+    {
+        var happened = EventRecord.Of(AgentId.Parse("a"), Now, "node.failed", "x", 3);
+        Assert.False(await Events.IsToldAsync(happened, Cancel));
+        await Events.AddAsync(happened, Cancel);
+        Assert.True(await Events.IsToldAsync(happened with { Detail = "in other words" }, Cancel));
+        Assert.False(await Events.IsToldAsync(EventRecord.Of(AgentId.Parse("b"), Now, "node.failed", "x", 3), Cancel));
+        Assert.False(await Events.IsToldAsync(EventRecord.Of(AgentId.Parse("a"), Now, "node.failed", "x", 4), Cancel));
+    }
+
+    [Fact]
+    public async Task A_delivery_waits_once_in_its_channel_and_the_oldest_is_first()
+    {
+        for (var i = 9; i >= 0; i--)
+        {
+            Assert.True(await Outbox.TryAddAsync(Waiting("c", $"n{i % 3}", i), Cancel));
+            Assert.True(await Outbox.TryAddAsync(Waiting("other", $"n{i % 3}", i), Cancel));
+        }
+
+        Assert.False(await Outbox.TryAddAsync(Waiting("c", "n2", 5) with { QueuedAt = Now.AddDays(1), Attempts = 7 }, Cancel));
+        var seen = new List<Delivery>();
+        Continuation? after = null;
+        do
+        {
+            var page = await Outbox.PendingAsync("c", after, 3, Cancel);
+            Assert.InRange(page.Items.Count, 1, 3);
+            seen.AddRange(page.Items.Select(static d => d.Value));
+            after = page.Next;
+        }
+        while (after is not null);
+        Assert.Equal(Enumerable.Range(0, 10).Select(static i => Now.AddSeconds(i)), seen.Select(static d => d.Event.At));
+        Assert.All(seen, static d => Assert.Equal((0, "c"), (d.Attempts, d.Channel)));
+        Assert.Empty((await Outbox.PendingAsync("nobody's", null, 10, Cancel)).Items);
+    }
+
+    [Fact]
+    public async Task Of_two_at_one_delivery_one_gets_it_and_what_is_over_stands_in_the_ledger()
+    {
+        await Outbox.TryAddAsync(Waiting("c", "n", 1), Cancel);
+        var first = (await Outbox.PendingAsync("c", null, 10, Cancel)).Items.Single();
+        var second = (await Outbox.PendingAsync("c", null, 10, Cancel)).Items.Single();
+        var claimed = await Outbox.TryReplaceAsync(first, first.Value with { Attempts = 1, DueAt = Now.AddMinutes(1) }, Cancel);
+        Assert.NotNull(claimed);
+        Assert.Null(await Outbox.TryReplaceAsync(second, second.Value with { Attempts = 9 }, Cancel));
+        Assert.False(await Outbox.TryDropAsync(second, Cancel));
+        Assert.Equal(1, (await Outbox.PendingAsync("c", null, 10, Cancel)).Items.Single().Value.Attempts);
+
+        Assert.True(await Outbox.TrySettleAsync(claimed, claimed.Value with { State = DeliveryState.Delivered, SettledAt = Now.AddSeconds(2), Status = 204 }, Cancel));
+        Assert.False(await Outbox.TrySettleAsync(claimed, claimed.Value with { State = DeliveryState.Delivered, SettledAt = Now.AddSeconds(2), Status = 204 }, Cancel));
+        Assert.Empty((await Outbox.PendingAsync("c", null, 10, Cancel)).Items);
+        var over = Assert.Single((await Outbox.LedgerAsync("c", null, 10, Cancel)).Items);
+        Assert.Equal((204, DeliveryState.Delivered, 1), (over.Status, over.State, over.Attempts));
+
+        await Outbox.TryAddAsync(Waiting("c", "n", 1), Cancel); // sent once more: it may wait again
+        var again = (await Outbox.PendingAsync("c", null, 10, Cancel)).Items.Single();
+        Assert.True(await Outbox.TrySettleAsync(again, again.Value with { State = DeliveryState.Dead, SettledAt = Now.AddSeconds(3) }, Cancel));
+        Assert.Equal([DeliveryState.Dead, DeliveryState.Delivered], (await Outbox.LedgerAsync("c", null, 10, Cancel)).Items.Select(static d => d.State)); // the last first
+        var page = await Outbox.LedgerAsync("c", null, 1, Cancel);
+        Assert.Equal(DeliveryState.Delivered, Assert.Single((await Outbox.LedgerAsync("c", page.Next, 1, Cancel)).Items).State);
+
+        await Outbox.TryAddAsync(Waiting("c", "n", 2), Cancel);
+        Assert.True(await Outbox.TryDropAsync((await Outbox.PendingAsync("c", null, 10, Cancel)).Items.Single(), Cancel));
+        Assert.Equal(2, (await Outbox.LedgerAsync("c", null, 10, Cancel)).Items.Count);
+    }
+
+    [Fact]
+    public async Task A_webhook_is_read_as_it_was_written()
+    {
+        var rows = System.Text.Json.Nodes.JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(AppContext.BaseDirectory, "rows", "webhooks-1.json"), Cancel))!;
+        var unreadable = new UnreadableRows(TimeProvider.System, NullLogger<UnreadableRows>.Instance);
+        var webhook = new RowCodec<Webhook>(StorageJson.Default.Webhook, static w => w.Schema, Webhook.CurrentSchema, unreadable).Decode("w", Bytes("webhook"));
+        Assert.True(await Webhooks.TryAddAsync(webhook, Cancel));
+        var read = (await Webhooks.FindAsync("siem", Cancel))!.Value;
+        Assert.Equal(("siem", "0123456789abcdef0123456789abcdef", "https://siem.example.org/keylime", EventSeverity.Warning, "rack-", WebhookChange.Rotated),
+            (read.Name, read.Channel, read.Message.Url.AbsoluteUri, read.Message.Severity, read.Message.Nodes, read.Change));
+        Assert.Equal(["node.*", "policy.changed"], read.Message.Events);
+        Assert.Equal((3, Now.AddDays(1)), (read.SealedFormerSecret.Length, read.FormerUntil));
+        var delivery = new RowCodec<Delivery>(StorageJson.Default.Delivery, static d => d.Schema, Delivery.CurrentSchema, unreadable).Decode("d", Bytes("delivery"));
+        Assert.Equal(("evt_ec1f91094f7e40b8db283152073d91e7", "ima.not_in_policy", 2, 503), (delivery.Event.GlobalId, delivery.Event.Finding, delivery.Attempts, delivery.Status));
+
+        byte[] Bytes(string name) => System.Text.Encoding.UTF8.GetBytes(rows[name]!.ToJsonString());
+    }
+
+    private static Delivery Waiting(string channel, string node, int second) => new()
+    {
+        Channel = channel,
+        Event = EventRecord.Of(AgentId.Parse(node), Now.AddSeconds(second), "node.failed", "x", second),
+        QueuedAt = Now,
+        DueAt = Now,
+    };
+
+    [Fact]
     public async Task Strangers_cause_one_event_a_minute()
     {
         for (var i = 0; i < 59; i++)
@@ -461,7 +557,11 @@ public sealed class SqliteStoreTests : StoreContract, IDisposable
 
     private protected override IEventStore Events => new SqliteEventStore(_database, _unreadable);
 
+    private protected override IOutbox Outbox => new SqliteOutbox(_database, _unreadable);
+
     private protected override IRecordStore<PolicyRecord> Policies => new SqliteRecordStore<PolicyRecord>(_database, RecordKinds.Policies, _unreadable);
+
+    private protected override IRecordStore<Webhook> Webhooks => new SqliteRecordStore<Webhook>(_database, RecordKinds.Webhooks, _unreadable);
 
     private protected override IBlobStore Blobs => new FileBlobStore(_folder);
 

@@ -45,6 +45,52 @@ public sealed class CliTests
     }
 
     [Fact]
+    public async Task Webhooks_are_added_listed_tried_rotated_replayed_and_removed()
+    {
+        const string hook = """{"name":"siem.example.org","webhook":{"url":"https://siem.example.org/k","events":["node.*","trust.changed"],"nodes":"rack-","severity":"warning"SECRET},"createdAt":"2026-11-24T12:00:00Z","createdBy":"token operator","updatedAt":"2026-11-24T12:00:00Z"}""";
+        const string waiting = """{"deliveries":[{"id":"evt_1","type":"node.failed","subject":"a","at":"2026-11-24T12:00:00Z","state":"pending","attempts":3,"queuedAt":"2026-11-24T12:00:00Z","dueAt":"2026-11-24T12:05:00Z","error":"=no"}]}""";
+        const string over = """{"deliveries":[{"id":"evt_0","type":"node.silent","subject":"b","at":"2026-11-24T11:00:00Z","state":"delivered","attempts":1,"queuedAt":"2026-11-24T11:00:00Z","status":204,"milliseconds":12}],"next":"x"}""";
+        var delivered = "true";
+        await using var bench = await Bench.StartAsync(r => r switch
+        {
+            "PUT /v1/webhooks/siem.example.org" or "PUT /v1/webhooks/w" or "POST /v1/webhooks/w/rotate" => (200, hook.Replace("SECRET", ",\"secret\":\"whsec_AAAA\"", StringComparison.Ordinal)),
+            "GET /v1/webhooks" => (200, $$"""{"webhooks":[{{hook.Replace("SECRET", "", StringComparison.Ordinal)}}]}"""),
+            "POST /v1/webhooks/w/test" => (200, $$"""{"delivered":{{delivered}},"milliseconds":7,"status":204}"""),
+            "GET /v1/webhooks/w/pending?limit=5" => (200, waiting),
+            "GET /v1/webhooks/w/deliveries?limit=5" => (200, over),
+            "POST /v1/webhooks/w/replay?since=2026-11-24T12%3A00%3A00Z" => (202, """{"events":9}"""),
+            "DELETE /v1/webhooks/w" => (204, ""),
+            _ => (404, Bench.Problem(404, "none")),
+        });
+        Assert.Contains("whsec_AAAA (told once)", (await bench.RunAsync("webhook", "add", "https://siem.example.org/k", "--events", "node.*,trust.changed", "--nodes", "rack-", "--severity", "warning")).Out, StringComparison.Ordinal);
+        var sent = JsonNode.Parse(bench.Requests.Last().Body)!;
+        Assert.Equal(["node.*", "trust.changed"], sent["events"]!.AsArray().Select(static e => e!.GetValue<string>()));
+        Assert.Equal(("https://siem.example.org/k", "rack-", "warning"), (sent["url"]!.GetValue<string>(), sent["nodes"]!.GetValue<string>(), sent["severity"]!.GetValue<string>()));
+        Assert.Equal(0, (await bench.RunAsync("webhook", "add", "https://siem.example.org/k", "--name", "w")).Exit);
+        Assert.Equal("""{"url":"https://siem.example.org/k"}""", bench.Requests.Last().Body); // no filter is none, and no empty one
+        Assert.Equal(Exits.Usage, (await bench.RunAsync("webhook", "add", "ftp://siem.example.org/")).Exit);
+        Assert.Equal(Exits.Usage, (await bench.RunAsync("webhook", "add", "https://siem.example.org/", "--severity", "grave")).Exit);
+
+        Assert.Matches("siem.example.org +https://siem.example.org/k +node.\\* trust.changed +rack-… +warning", (await bench.RunAsync("webhook", "list")).Out);
+        Assert.Equal("w", JsonNode.Parse((await bench.RunAsync("webhook", "list", "--json")).Out)!["webhooks"]![0]!["webhook"]!["severity"]!.GetValue<string>()[..1]);
+        Assert.Contains("204", (await bench.RunAsync("webhook", "test", "w")).Out, StringComparison.Ordinal);
+        delivered = "false";
+        Assert.Equal(Exits.Failed, (await bench.RunAsync("webhook", "test", "w")).Exit);
+        Assert.Contains("whsec_AAAA (told once)", (await bench.RunAsync("webhook", "rotate", "w", "--former-hours", "2")).Out, StringComparison.Ordinal);
+        Assert.Equal("""{"formerHours":2}""", bench.Requests.Last().Body);
+        var lines = (await bench.RunAsync("webhook", "deliveries", "w", "--limit", "5", "--output", "csv")).Out.Split('\n');
+        Assert.Equal("event,subject,at,state,attempts,last,status,ms,next,error,id", lines[0]);
+        Assert.Equal("node.failed,a,2026-11-24 12:00:00Z,pending,3,,,,2026-11-24 12:05:00Z,'=no,evt_1", lines[1]);
+        Assert.Equal("node.silent,b,2026-11-24 11:00:00Z,delivered,1,,204,12,,,evt_0", lines[2]);
+        Assert.Contains("9", (await bench.RunAsync("webhook", "replay", "w", "--since", "2026-11-24T12:00:00Z")).Out, StringComparison.Ordinal);
+        Assert.Equal(Exits.Usage, (await bench.RunAsync("webhook", "replay", "w")).Exit);
+        Assert.Equal(0, (await bench.RunAsync("webhook", "remove", "w")).Exit);
+        Assert.Equal(Exits.NotFound, (await bench.RunAsync("webhook", "remove", "other")).Exit);
+        Assert.Equal("replay\n", (await bench.RunAsync("[suggest:18]", "keylime webhook re")).Out.Replace("remove\n", "", StringComparison.Ordinal));
+        Assert.Equal("critical\ninfo\nwarning\n", (await bench.RunAsync("[suggest:51]", "keylime webhook add https://e.example/ --severity= ")).Out);
+    }
+
+    [Fact]
     public async Task Pages_are_joined()
     {
         await using var bench = await Bench.StartAsync(r => r.Contains("after=x", StringComparison.Ordinal)

@@ -16,6 +16,8 @@ internal sealed class AzureAccounts
     public const string Nodes = "keylimenodes";
     public const string Verdicts = "keylimeverdicts";
     public const string Events = "keylimeevents";
+    public const string Outbox = "keylimeoutbox";
+    public const string Deliveries = "keylimedeliveries";
     private const string Meta = "keylimemeta";
     private const string Blobs = "keylime";
 
@@ -56,7 +58,7 @@ internal sealed class AzureAccounts
     public async Task PrepareAsync(IEnumerable<string> kinds, CancellationToken cancel)
     {
         var names = string.Join(' ', All.Select(static a => a.Name));
-        string[] tables = [Nodes, Verdicts, Events, Meta, .. kinds.Select(TableOf)];
+        string[] tables = [Nodes, Verdicts, Events, Outbox, Deliveries, Meta, .. kinds.Select(TableOf)];
         foreach (var account in All)
         {
             await AzureErrors.TranslateAsync(async () =>

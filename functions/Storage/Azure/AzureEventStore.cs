@@ -16,9 +16,12 @@ internal sealed class AzureEventStore(AzureAccounts accounts, UnreadableRows unr
     {
         var body = _rows.Encode(happened);
         var shard = "~" + Partitions.Of(happened.Subject)[..1];
-        await Table(happened.Subject).TryAddAsync(Entity(happened.Subject, happened.Key, happened, body), cancel);
         await Table(shard).TryAddAsync(Entity(shard, $"{happened.Key}~{happened.Subject}", happened, body), cancel);
+        await Table(happened.Subject).TryAddAsync(Entity(happened.Subject, happened.Key, happened, body), cancel); // last: where it stands, all of it is told
     }
+
+    public async Task<bool> IsToldAsync(EventRecord happened, CancellationToken cancel) =>
+        await Table(happened.Subject).FindAsync(happened.Subject, happened.Key, cancel) is not null;
 
     public async Task<Page<EventRecord>> ListAsync(EventQuery query, Continuation? after, int limit, CancellationToken cancel)
     {

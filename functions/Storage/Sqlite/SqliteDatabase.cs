@@ -16,7 +16,7 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
     [
         RecordKinds.Policies.Name, RecordKinds.EndorsementOwners.Name, RecordKinds.KnownEndorsementKeys.Name,
         RecordKinds.TrustedCertificates.Name, RecordKinds.EnrolmentRules.Name, RecordKinds.AccessTokens.Name,
-        RecordKinds.PolicySigners.Name, RecordKinds.Timers.Name,
+        RecordKinds.PolicySigners.Name, RecordKinds.Timers.Name, RecordKinds.Webhooks.Name,
     ];
 
     private readonly string _connectionString;
@@ -129,6 +129,10 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
             CREATE TABLE IF NOT EXISTS events (
                 node TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (node, key)) WITHOUT ROWID;
             CREATE INDEX IF NOT EXISTS events_time ON events (key, node);
+            CREATE TABLE IF NOT EXISTS outbox (
+                channel TEXT NOT NULL, place TEXT NOT NULL, etag TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (channel, place)) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS deliveries (
+                channel TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (channel, key)) WITHOUT ROWID;
             {string.Concat(Records.Select(static name => $"CREATE TABLE IF NOT EXISTS {name} (name TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;\n"))}
             PRAGMA user_version = {SchemaVersion};
             COMMIT;

@@ -17,6 +17,12 @@ internal sealed class SqliteEventStore(SqliteDatabase database, UnreadableRows u
             ("$key", EventRecord.TimeKey(before) + "~"), ("$limit", limit)),
         cancel);
 
+    public Task<bool> IsToldAsync(EventRecord happened, CancellationToken cancel) => database.ReadAsync(connection =>
+    {
+        using var command = connection.Command("SELECT count(*) FROM events WHERE node = $node AND key = $key", ("$node", happened.Subject), ("$key", happened.Key));
+        return (long)(command.ExecuteScalar() ?? 0L) > 0;
+    }, cancel);
+
     public Task<Page<EventRecord>> ListAsync(EventQuery query, Continuation? after, int limit, CancellationToken cancel) => database.ReadAsync(connection =>
     {
         // A page ends at a key and a subject: two subjects may have an event of one key.

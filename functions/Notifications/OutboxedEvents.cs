@@ -1,0 +1,33 @@
+using Keylime.Functions.Storage;
+
+namespace Keylime.Functions.Notifications;
+
+/// <summary>
+/// Tells events: first into the outbox of every webhook that wants them, and then into the store. An event that is in the store is in the outboxes, or has
+/// left them; so one that is told again after a crash goes to nobody twice, and one that was told half goes to everybody.
+/// </summary>
+internal sealed class OutboxedEvents(
+    [FromKeyedServices(StoreServices.EventRows)] IEventStore rows, Webhooks webhooks, IOutbox outbox, DeliverySignal signal, TimeProvider clock) : IEventStore
+{
+    public async Task AddAsync(EventRecord happened, CancellationToken cancel)
+    {
+        Webhook[] wanted = [.. (await webhooks.AllAsync(cancel)).Where(webhook => EventFilter.Lets(webhook, happened))];
+        var queued = false;
+        if (wanted.Length > 0 && !await rows.IsToldAsync(happened, cancel))
+        {
+            var now = clock.GetUtcNow();
+            foreach (var webhook in wanted)
+                queued |= await outbox.TryAddAsync(new Delivery { Channel = webhook.Channel, Event = happened, QueuedAt = now, DueAt = now }, cancel);
+        }
+
+        await rows.AddAsync(happened, cancel);
+        if (queued)
+            signal.Raise();
+    }
+
+    public Task<bool> IsToldAsync(EventRecord happened, CancellationToken cancel) => rows.IsToldAsync(happened, cancel);
+
+    public Task<int> DeleteBeforeAsync(DateTimeOffset before, int limit, CancellationToken cancel) => rows.DeleteBeforeAsync(before, limit, cancel);
+
+    public Task<Page<EventRecord>> ListAsync(EventQuery query, Continuation? after, int limit, CancellationToken cancel) => rows.ListAsync(query, after, limit, cancel);
+}
