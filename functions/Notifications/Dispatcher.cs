@@ -21,14 +21,14 @@ internal sealed partial class Dispatcher(Webhooks webhooks, ReceiverMaker maker,
         await Task.WhenAll(all.Select(webhook => Of(webhook.Channel).RunAsync(webhook, cancel)));
     }
 
-    /// <summary>Sets all receivers to work that are not at it, and waits for none.</summary>
+    /// <summary>Sets all receivers to work, and waits for none.</summary>
     public async Task StartAsync(CancellationToken cancel)
     {
         var all = await webhooks.AllAsync(cancel);
         foreach (var webhook in all)
         {
-            if (Of(webhook.Channel) is { IsIdle: true } receiver)
-                _ = WatchAsync(receiver.RunAsync(webhook, cancel), webhook.Name);
+            if (Of(webhook.Channel).Start(webhook, cancel) is { } work)
+                _ = WatchAsync(work, webhook.Name);
         }
 
         foreach (var gone in _receivers.Keys.Except(all.Select(static w => w.Channel)))

@@ -20,25 +20,40 @@ internal sealed class Receiver(IOutbox outbox, IEventStore events, Courier couri
 
     private readonly Lock _gate = new();
     private Task _work = Task.CompletedTask;
+    private bool _waits; // a round stands behind the one that runs
     private long _pausedUntil; // ticks of UTC
     private volatile int _failures; // in a row
     private volatile bool _gone;
     private DateTimeOffset _goneVersion = DateTimeOffset.MinValue; // what was read of the webhook before it was disabled says nothing
 
-    public bool IsIdle => _work.IsCompleted;
-
     /// <summary>Delivers all that is due, after what is being done.</summary>
     public Task RunAsync(Webhook webhook, CancellationToken cancel)
     {
         lock (_gate)
+        {
+            _waits = !_work.IsCompleted;
             return _work = AfterAsync(_work, webhook, cancel);
+        }
+    }
+
+    /// <summary>
+    /// The same for whoever does not wait: one round at most stands behind the one that runs. One has to, for what runs may have looked already where something
+    /// was put just now.
+    /// </summary>
+    /// <returns><see langword="null"/> where one stands there.</returns>
+    public Task? Start(Webhook webhook, CancellationToken cancel)
+    {
+        lock (_gate)
+            return _waits ? null : RunAsync(webhook, cancel);
     }
 
     private bool Pauses => _gone || Volatile.Read(ref _pausedUntil) > clock.GetUtcNow().UtcTicks;
 
     private async Task AfterAsync(Task before, Webhook webhook, CancellationToken cancel)
     {
-        await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing); // whoever ran that was told
+        await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ForceYielding); // whoever ran that was told; and nothing is done under the lock
+        lock (_gate)
+            _waits = false;
         _gone = false;
         if (webhook.DisabledAt is null && (webhook.UpdatedAt == _goneVersion || Pauses))
             return;
