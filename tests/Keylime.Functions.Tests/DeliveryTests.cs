@@ -88,7 +88,7 @@ public sealed class DeliveryTests
         Assert.Equal(2, (await service.DeliveriesAsync("down", "pending")).Length);
         var pauses = tries.Zip(tries.Skip(1), static (a, b) => b - a).ToArray();
         Assert.InRange(tries.Count, 20, 40);
-        Assert.InRange(pauses[0].TotalSeconds, 4, 7);
+        Assert.InRange(pauses[0].TotalSeconds, 4, 61); // five seconds; or as long as the receiver rests, where the other event's failure came between
         Assert.InRange(pauses[^1].TotalHours, 3.1, 5.9); // four hours, a fifth more or less, and the last step of this loop
         Assert.All(pauses.Zip(pauses.Skip(1)), static pair => Assert.True(pair.Second > pair.First * 0.6)); // they grow, but for chance
 
