@@ -3,7 +3,7 @@ namespace Keylime.Functions.Hosting;
 /// <summary>
 /// So many requests a minute for one name. The names share a table of fixed size by their hashes, so its memory never grows. Each name has a place in every row
 /// and its smallest count there holds (a count-min sketch): a name suffers for others only where it meets them in each row, which nobody can arrange, as the
-/// hash is keyed anew at each start.
+/// hash is keyed anew at each start. One minute holds for all of them: rows that began theirs at different times would each let a name through again.
 /// </summary>
 internal sealed class RateLimit(int requests, TimeProvider clock)
 {
@@ -11,32 +11,26 @@ internal sealed class RateLimit(int requests, TimeProvider clock)
     private const int Places = 1 << 15;
     private static readonly TimeSpan Window = TimeSpan.FromSeconds(60);
 
-    private readonly (long Start, int Count)[] _counts = new (long, int)[Rows * Places];
+    private readonly int[] _counts = new int[Rows * Places];
     private readonly Lock _lock = new();
+    private long? _start; // of the minute that is counted
 
     /// <returns>0 where the request may pass; else the seconds, at least 1, to wait.</returns>
     public int Wait(string name)
     {
-        var now = clock.GetTimestamp();
-        var hash = name.GetHashCode(StringComparison.Ordinal);
+        Span<int> places = stackalloc int[Rows];
+        Find(name, places);
         lock (_lock)
         {
-            var (least, wait) = (int.MaxValue, Window);
-            for (var row = 0; row < Rows; row++)
-            {
-                ref var place = ref At(hash, row);
-                var elapsed = clock.GetElapsedTime(place.Start, now);
-                if (place.Count == 0 || elapsed >= Window)
-                    (place, elapsed) = ((now, 0), TimeSpan.Zero);
-                least = Math.Min(least, place.Count);
-                wait = Window - elapsed < wait ? Window - elapsed : wait;
-            }
-
+            var left = Window - Elapsed();
+            var least = int.MaxValue;
+            foreach (var place in places)
+                least = Math.Min(least, _counts[place]);
             if (least >= requests)
-                return Math.Max(1, (int)Math.Ceiling(wait.TotalSeconds));
+                return Math.Max(1, (int)Math.Ceiling(left.TotalSeconds));
 
-            for (var row = 0; row < Rows; row++)
-                At(hash, row).Count++;
+            foreach (var place in places)
+                _counts[place]++;
             return 0;
         }
     }
@@ -44,16 +38,31 @@ internal sealed class RateLimit(int requests, TimeProvider clock)
     /// <summary>Forgets so many requests of a name.</summary>
     public void GiveBack(string name, int requests)
     {
-        var hash = name.GetHashCode(StringComparison.Ordinal);
+        Span<int> places = stackalloc int[Rows];
+        Find(name, places);
         lock (_lock)
         {
-            for (var row = 0; row < Rows; row++)
-            {
-                ref var place = ref At(hash, row);
-                place.Count = Math.Max(place.Count > 0 ? 1 : 0, place.Count - requests); // 0 would start another window
-            }
+            Elapsed();
+            foreach (var place in places)
+                _counts[place] = Math.Max(0, _counts[place] - requests);
         }
     }
 
-    private ref (long Start, int Count) At(int hash, int row) => ref _counts[row * Places + (int)(unchecked((uint)HashCode.Combine(hash, row)) % Places)];
+    // A minute begins with the first request after the last one ended.
+    private TimeSpan Elapsed()
+    {
+        var now = clock.GetTimestamp();
+        if (_start is { } start && clock.GetElapsedTime(start, now) is var elapsed && elapsed < Window)
+            return elapsed;
+        Array.Clear(_counts);
+        _start = now;
+        return TimeSpan.Zero;
+    }
+
+    private static void Find(string name, Span<int> places)
+    {
+        var hash = name.GetHashCode(StringComparison.Ordinal);
+        for (var row = 0; row < places.Length; row++)
+            places[row] = row * Places + (int)(unchecked((uint)HashCode.Combine(hash, row)) % Places);
+    }
 }

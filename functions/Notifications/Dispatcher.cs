@@ -8,11 +8,8 @@ internal sealed partial class Dispatcher(Webhooks webhooks, ReceiverMaker maker,
 {
     private readonly ConcurrentDictionary<string, Receiver> _receivers = new();
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapPost("/trg-deliveries", async (Dispatcher dispatcher, CancellationToken cancel) =>
-    {
-        await dispatcher.RunAsync(cancel);
-        return TypedResults.Text("{}", MediaTypes.Json);
-    }).Under(new(Caller.HostTrigger, ApiFamily.Own), new("The timer's: deliver what waits for webhooks."));
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes.MapTrigger<Dispatcher>("/trg-deliveries", "The timer's: deliver what waits for webhooks.", static (dispatcher, cancel) => dispatcher.RunAsync(cancel));
 
     /// <summary>Delivers all that is due, and waits until that is done.</summary>
     public async Task RunAsync(CancellationToken cancel)

@@ -11,7 +11,7 @@ namespace Keylime.Functions.Verifier;
 /// Of a node stay, however old: its newest verdict, the newest pass and the newest fail, the evidence of the boot that it is in, and whatever its row has not
 /// taken in yet. So no nonce can be spent again: the row of an attestation that could still be answered is never deleted.
 /// </remarks>
-internal sealed partial class Retention(
+internal sealed class Retention(
     INodeStore nodes, IVerdictStore verdicts, IEventStore events, IRecordStore<TimerState> timers, TimeProvider clock, ServiceOptions options, ILogger<Retention> log) : BackgroundService
 {
     private const string Name = "retention";
@@ -21,11 +21,8 @@ internal sealed partial class Retention(
     private const int MaxDeleted = 10_000; // a run, of each kind
     private static readonly TimeSpan Interval = TimeSpan.FromHours(1);
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapPost("/trg-retention", async (Retention retention, CancellationToken cancel) =>
-    {
-        await retention.RunAsync(cancel);
-        return TypedResults.Text("{}", MediaTypes.Json);
-    }).Under(new(Caller.HostTrigger, ApiFamily.Own), new("The timer's: delete what is older than it is to be kept."));
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes.MapTrigger<Retention>("/trg-retention", "The timer's: delete what is older than it is to be kept.", static (retention, cancel) => retention.RunAsync(cancel));
 
     /// <summary>One part.</summary>
     public async Task RunAsync(CancellationToken cancel)
@@ -109,27 +106,8 @@ internal sealed partial class Retention(
         || verdict.Message.Attestation == node.Unhealed?.Attestation
         || (verdict.Evidence is not null && verdict.Message.Clock?.ResetCount == node.Clock?.ResetCount);
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        if (options.HandlerPort is not null || options is { KeepEvents: null, KeepVerdicts: null })
-            return;
-
-        using var timer = new PeriodicTimer(Interval, clock);
-        while (await timer.WaitForNextTickAsync(stoppingToken))
-        {
-            try
-            {
-                await RunAsync(stoppingToken);
-            }
-#pragma warning disable CA1031 // The outermost loop of the timer: what one run met must not be the end of all.
-            catch (Exception e) when (e is not OperationCanceledException)
-#pragma warning restore CA1031
-            {
-                LogFailed(log, e);
-            }
-        }
-    }
-
-    [LoggerMessage(Level = LogLevel.Error, Message = "A run of the retention failed; the next one goes on where it was")]
-    private static partial void LogFailed(ILogger log, Exception e);
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
+        options.HandlerPort is null && options is not { KeepEvents: null, KeepVerdicts: null }
+            ? Repeating.RunAsync(Interval, clock, RunAsync, log, stoppingToken)
+            : Task.CompletedTask; // the host's timer calls, or nothing is to be deleted
 }

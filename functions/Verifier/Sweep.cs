@@ -7,7 +7,7 @@ namespace Keylime.Functions.Verifier;
 /// Tells of nodes that became overdue since the last sweep. What it tells follows from stored times, so that two sweeps, or one after a restart, tell the same
 /// events once. It reads pages of the nodes that are overdue, and no other node.
 /// </summary>
-internal sealed partial class Sweep(
+internal sealed class Sweep(
     INodeStore nodes, IEventStore events, UnreadableRows unreadable, Heartbeat heartbeat, TimeProvider clock, ServiceOptions options, ILogger<Sweep> log) : BackgroundService
 {
     private const int PageSize = 1000;
@@ -17,11 +17,8 @@ internal sealed partial class Sweep(
     private readonly Dictionary<string, DateTimeOffset> _told = [];
     private readonly SemaphoreSlim _one = new(1);
 
-    public static void Map(IEndpointRouteBuilder routes) => routes.MapPost("/trg-sweep", async (Sweep sweep, CancellationToken cancel) =>
-    {
-        await sweep.RunAsync(cancel);
-        return TypedResults.Text("{}", MediaTypes.Json);
-    }).Under(new(Caller.HostTrigger, ApiFamily.Own), new("The timer's: tell of nodes that are overdue."));
+    public static void Map(IEndpointRouteBuilder routes) =>
+        routes.MapTrigger<Sweep>("/trg-sweep", "The timer's: tell of nodes that are overdue.", static (sweep, cancel) => sweep.RunAsync(cancel));
 
     /// <summary>One sweep.</summary>
     public async Task RunAsync(CancellationToken cancel)
@@ -91,33 +88,13 @@ internal sealed partial class Sweep(
     private static DateTimeOffset After(DateTimeOffset time, TimeSpan length) =>
         length < TimeSpan.Zero && time - DateTimeOffset.MinValue < -length ? DateTimeOffset.MinValue : time + length;
 
-    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
-    {
-        if (options.HandlerPort is not null)
-            return; // the host's timer calls
-
-        using var timer = new PeriodicTimer(heartbeat.Interval, clock);
-        while (await timer.WaitForNextTickAsync(stoppingToken))
-        {
-            try
-            {
-                await RunAsync(stoppingToken);
-            }
-#pragma warning disable CA1031 // The outermost loop of the timer: what one sweep met must not be the end of all.
-            catch (Exception e) when (e is not OperationCanceledException)
-#pragma warning restore CA1031
-            {
-                LogFailed(log, e);
-            }
-        }
-    }
+    protected override Task ExecuteAsync(CancellationToken stoppingToken) => options.HandlerPort is null
+        ? Repeating.RunAsync(heartbeat.Interval, clock, RunAsync, log, stoppingToken)
+        : Task.CompletedTask; // the host's timer calls
 
     public override void Dispose()
     {
         _one.Dispose();
         base.Dispose();
     }
-
-    [LoggerMessage(Level = LogLevel.Error, Message = "A sweep failed; the next one looks again")]
-    private static partial void LogFailed(ILogger log, Exception e);
 }

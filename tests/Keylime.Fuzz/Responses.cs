@@ -1,4 +1,5 @@
 using System.Buffers;
+using Keylime.Testing;
 using Keylime.Tpm;
 
 namespace Keylime.Fuzz;
@@ -14,7 +15,7 @@ internal static class Responses
 
     public static async Task Answer(byte[] bytes)
     {
-        await using var tpm = new TpmClient(new Parrot(bytes), Impatient.Instance);
+        await using var tpm = new TpmClient(new CannedTpm(bytes), ImpatientTime.Instance);
         Func<Task>[] questions =
         [
             async () => await tpm.GetRandomAsync(16, default),
@@ -75,21 +76,5 @@ internal static class Responses
         writer.WriteUInt32(0);
         writer.WriteBytes(body);
         return output.WrittenSpan.ToArray();
-    }
-
-    private sealed class Parrot(byte[] bytes) : ITpmDevice
-    {
-        public ValueTask<ReadOnlyMemory<byte>> SendAsync(ReadOnlyMemory<byte> command, CancellationToken cancel) => ValueTask.FromResult<ReadOnlyMemory<byte>>(bytes);
-
-        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
-    }
-
-    /// <summary>No pause between retries.</summary>
-    private sealed class Impatient : TimeProvider
-    {
-        public static Impatient Instance { get; } = new();
-
-        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
-            base.CreateTimer(callback, state, dueTime > TimeSpan.Zero ? TimeSpan.Zero : dueTime, period);
     }
 }

@@ -71,7 +71,7 @@ public static class ResponseTests
     {
         try
         {
-            await using var tpm = new TpmClient(new Parrot(response), Impatient.Instance);
+            await using var tpm = new TpmClient(new CannedTpm(response), ImpatientTime.Instance);
             await ask(tpm);
         }
         catch (Exception e) when (e is TpmFormatException or TpmRefusedException or TpmDeviceException)
@@ -93,21 +93,5 @@ public static class ResponseTests
         }
 
         public ValueTask DisposeAsync() => device.DisposeAsync();
-    }
-
-    private sealed class Parrot(byte[] bytes) : ITpmDevice
-    {
-        public ValueTask<ReadOnlyMemory<byte>> SendAsync(ReadOnlyMemory<byte> command, CancellationToken cancel) => ValueTask.FromResult<ReadOnlyMemory<byte>>(bytes);
-
-        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
-    }
-
-    /// <summary>No pause between retries.</summary>
-    private sealed class Impatient : TimeProvider
-    {
-        public static Impatient Instance { get; } = new();
-
-        public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period) =>
-            base.CreateTimer(callback, state, dueTime > TimeSpan.Zero ? TimeSpan.Zero : dueTime, period);
     }
 }
