@@ -46,6 +46,9 @@ public sealed record DocumentMeta
 {
     /// <summary>Whole seconds; the upstream agent sleeps so long before it attests again.</summary>
     public long? SecondsToNextAttestation { get; init; }
+
+    /// <summary>Ours: a digest of the payloads that are meant for this machine; none where there are none. As long as it stays, nothing has changed.</summary>
+    public string? Payloads { get; init; }
 }
 
 public sealed record JsonApiVersion(string Version)
