@@ -1,5 +1,4 @@
 using System.Collections.Immutable;
-using System.Security.Cryptography;
 using Keylime.Tpm.Commands;
 
 namespace Keylime.Tpm;
@@ -70,16 +69,8 @@ public sealed partial class TpmClient
 
     /// <summary>The digest of a policy that wants PCRs to have the values that they have now, or others.</summary>
     /// <param name="values">The digest over the values wanted; empty for those of now.</param>
-    public async ValueTask<byte[]> ComputePcrPolicyAsync(PcrSelection selection, ReadOnlyMemory<byte> values, TpmAlgorithm hash, CancellationToken cancel)
-    {
-        var trial = await ExecuteAsync<StartPolicySession, uint>(
-            new StartPolicySession(hash, RandomNumberGenerator.GetBytes(hash.DigestSize()), Trial: true), cancel).ConfigureAwait(false);
-        return await UsingAsync(trial, async () =>
-        {
-            await ExecuteAsync<PolicyPcr, None>(new PolicyPcr(trial, values, selection), cancel).ConfigureAwait(false);
-            return await ExecuteAsync<PolicyGetDigest, byte[]>(new PolicyGetDigest(trial), cancel).ConfigureAwait(false);
-        }).ConfigureAwait(false);
-    }
+    public ValueTask<byte[]> ComputePcrPolicyAsync(PcrSelection selection, ReadOnlyMemory<byte> values, TpmAlgorithm hash, CancellationToken cancel) =>
+        ComputePolicyAsync([new PolicyStep.Pcrs(selection, values)], hash, cancel);
 
     /// <summary>Seals data below an endorsement key, under the policy of the template; the data is hidden on its way to the TPM.</summary>
     public async ValueTask<(ReadOnlyMemory<byte> Private, SealedArea Public)> SealAsync(
@@ -117,14 +108,6 @@ public sealed partial class TpmClient
 
     /// <summary>Unseals what PCR values guard; the data is hidden on its way from the TPM.</summary>
     /// <exception cref="TpmRefusedException">The PCRs do not have the values that the object's policy wants.</exception>
-    public async ValueTask<byte[]> UnsealAsync(LoadedSeal item, LoadedKey saltKey, PcrSelection selection, CancellationToken cancel)
-    {
-        ArgumentNullException.ThrowIfNull(item);
-        return await WithSaltedSessionAsync(saltKey, session => WithPolicySessionAsync(item.Public.NameAlgorithm, async policy =>
-        {
-            await ExecuteAsync<PolicyPcr, None>(new PolicyPcr(policy, ReadOnlyMemory<byte>.Empty, selection), cancel).ConfigureAwait(false);
-            return await ExecuteHiddenAsync<Unseal, byte[]>(
-                new Unseal(item.Handle), [item.Name], session, hideRequest: false, hideResponse: true, cancel, TpmAuthorization.PolicyOnce(policy)).ConfigureAwait(false);
-        }, cancel), cancel).ConfigureAwait(false);
-    }
+    public ValueTask<byte[]> UnsealAsync(LoadedSeal item, LoadedKey saltKey, PcrSelection selection, CancellationToken cancel) =>
+        UnsealAsync(item, saltKey, [new PolicyStep.Pcrs(selection, ReadOnlyMemory<byte>.Empty)], cancel);
 }
