@@ -46,6 +46,13 @@ namespace Keylime.Protocol;
 [JsonSerializable(typeof(ReplayedEvents))]
 [JsonSerializable(typeof(CloudEvent))]
 [JsonSerializable(typeof(RevocationMessage))]
+[JsonSerializable(typeof(PutPayload))]
+[JsonSerializable(typeof(PayloadMessage))]
+[JsonSerializable(typeof(PayloadList))]
+[JsonSerializable(typeof(PayloadGrantList))]
+[JsonSerializable(typeof(ReleaseList))]
+[JsonSerializable(typeof(Payloads.SealedKey))]
+[JsonSerializable(typeof(VaultKeyMessage))]
 [JsonSerializable(typeof(Health))]
 [JsonSerializable(typeof(System.Text.Json.Nodes.JsonObject))]
 public sealed partial class ApiJson : JsonSerializerContext;

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using Keylime.Tenant.Payloads;
 
 namespace Keylime.Tenant;
 
@@ -52,6 +53,7 @@ internal static class Cli
         root.Subcommands.Add(EndorsementKeyCommands.Create(surroundings, formats));
         root.Subcommands.Add(RuleCommands.Create(surroundings, formats));
         root.Subcommands.Add(WebhookCommands.Create(surroundings, formats));
+        root.Subcommands.Add(PayloadCommands.Create(surroundings, formats));
         root.Subcommands.Add(TokenCommands.Create(surroundings, formats));
         root.Subcommands.Add(DoctorCommand.Create(surroundings, formats));
         root.Subcommands.Add(CompletionCommand.Create(surroundings));

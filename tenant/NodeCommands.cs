@@ -29,15 +29,15 @@ internal static class NodeCommands
 
     private static Command Enrol(Surroundings surroundings, Formats formats)
     {
-        string[] columns = ["id", "policy", "boot-policy", "interval", "ak-name", "recovery"];
+        string[] columns = ["id", "policy", "boot-policy", "interval", "ak-name", "recovery", "group"];
         var (id, file) = (OptionalId(), Bulk.From(columns));
         var policy = new Option<string?>("--policy") { Description = "The runtime policy that judges what it runs." };
         var boot = new Option<string?>("--boot-policy") { Description = "The boot policy that judges what it boots." };
         var pcrs = PcrValues();
         var interval = new Option<int?>("--interval") { Description = "Seconds from one attestation to the next." };
-        var recovery = Recovery();
+        var (recovery, group) = (Recovery(), Group());
         var name = new Option<string?>("--ak-name") { Description = "The attestation key's name in hex, where it is known: another one is refused." };
-        var command = new Command("enrol", "Admit registered agents, and pin their attestation keys.") { id, file, policy, boot, pcrs, interval, name, recovery };
+        var command = new Command("enrol", "Admit registered agents, and pin their attestation keys.") { id, file, policy, boot, pcrs, interval, name, recovery, group };
         command.SetAction((parsed, cancel) => RunAsync(surroundings, formats, parsed, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
         {
             var node = new EnrolNode
@@ -47,6 +47,7 @@ internal static class NodeCommands
                 Pcrs = ReadPcrs(parsed.GetValue(pcrs)!),
                 IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? ReadNumber(seconds) : parsed.GetValue(interval),
                 Recovery = row.GetValueOrDefault("recovery") ?? parsed.GetValue(recovery),
+                Group = row.GetValueOrDefault("group") ?? parsed.GetValue(group),
                 AttestationKeyName = row.GetValueOrDefault("ak-name") ?? parsed.GetValue(name),
             };
             using var api = new ServiceApi(Login.Load(surroundings));
@@ -58,14 +59,14 @@ internal static class NodeCommands
 
     private static Command Approve(Surroundings surroundings, Formats formats)
     {
-        string[] columns = ["id", "ak-name", "policy", "boot-policy", "interval", "recovery"];
+        string[] columns = ["id", "ak-name", "policy", "boot-policy", "interval", "recovery", "group"];
         var (id, file) = (OptionalId(), Bulk.From(columns));
         var name = new Option<string?>("--ak-name") { Description = "The name of the key that is approved, in hex; the one that waits now if left out." };
         var policy = new Option<string?>("--policy") { Description = "Of a waiting node: its runtime policy." };
         var boot = new Option<string?>("--boot-policy") { Description = "Of a waiting node: its boot policy." };
-        var recovery = Recovery();
+        var (recovery, group) = (Recovery(), Group());
         var interval = new Option<int?>("--interval") { Description = "Of a waiting node: seconds from one attestation to the next." };
-        var command = new Command("approve", "Admit waiting nodes, or the new keys of known ones.") { id, file, name, policy, boot, interval, recovery };
+        var command = new Command("approve", "Admit waiting nodes, or the new keys of known ones.") { id, file, name, policy, boot, interval, recovery, group };
         command.SetAction((parsed, cancel) => RunAsync(surroundings, formats, parsed, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
         {
             using var api = new ServiceApi(Login.Load(surroundings));
@@ -84,6 +85,7 @@ internal static class NodeCommands
                     BootPolicy = row.GetValueOrDefault("boot-policy") ?? parsed.GetValue(boot),
                     IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? ReadNumber(seconds) : parsed.GetValue(interval),
                     Recovery = row.GetValueOrDefault("recovery") ?? parsed.GetValue(recovery),
+                    Group = row.GetValueOrDefault("group") ?? parsed.GetValue(group),
                 },
             };
             using var content = JsonContent.Create(approval, ApiJson.Default.ApproveNode);
@@ -250,6 +252,7 @@ internal static class NodeCommands
             ("boot policy", node.BootPolicy),
             ("interval", string.Create(CultureInfo.InvariantCulture, $"{node.IntervalSeconds} s")),
             ("recovery", details.Recovery),
+            ("group", details.Node.Group),
             ("enrolled", Output.Time(node.EnrolledAt)),
             ("attestations", node.Attestations.ToString(CultureInfo.InvariantCulture)),
             ("last verdict", Output.Time(node.LastVerdictAt)),
@@ -310,6 +313,8 @@ internal static class NodeCommands
 
     internal static Argument<string?> OptionalId() =>
         new("ID") { Description = "The node's id: that of its agent. Without it --from names many.", Arity = ArgumentArity.ZeroOrOne, DefaultValueFactory = static _ => null };
+
+    internal static Option<string?> Group() => new("--group") { Description = "The group of machines that it belongs to." };
 
     internal static Option<string?> Recovery() => new("--recovery") { Description = "What heals a failure: pass, passes:N or operator." };
 

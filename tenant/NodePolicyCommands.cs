@@ -10,16 +10,16 @@ internal static class NodePolicyCommands
 {
     public static Command Update(Surroundings surroundings, Formats formats)
     {
-        string[] columns = ["id", "policy", "boot-policy", "interval", "recovery"];
+        string[] columns = ["id", "policy", "boot-policy", "interval", "recovery", "group"];
         var (id, file) = (NodeCommands.OptionalId(), Bulk.From(columns));
         var policy = new Option<string?>("--policy") { Description = "Another runtime policy." };
         var boot = new Option<string?>("--boot-policy") { Description = "Another boot policy." };
         var pcrs = NodeCommands.PcrValues();
         var interval = new Option<int?>("--interval") { Description = "Seconds from one attestation to the next." };
-        var recovery = NodeCommands.Recovery();
-        var no = new Option<string[]>("--no") { Description = "policy, boot-policy or pcrs: take it away; may be repeated.", DefaultValueFactory = _ => [] };
-        no.AcceptOnlyFromAmong("policy", "boot-policy", "pcrs");
-        var command = new Command("update", "Give nodes under watch other policies, another interval or another way to recover; what is not named stays.") { id, file, policy, boot, pcrs, interval, recovery, no };
+        var (recovery, group) = (NodeCommands.Recovery(), NodeCommands.Group());
+        var no = new Option<string[]>("--no") { Description = "policy, boot-policy, pcrs or group: take it away; may be repeated.", DefaultValueFactory = _ => [] };
+        no.AcceptOnlyFromAmong("policy", "boot-policy", "pcrs", "group");
+        var command = new Command("update", "Give nodes under watch other policies, another interval, another way to recover or another group; what is not named stays.") { id, file, policy, boot, pcrs, interval, recovery, group, no };
         command.SetAction((parsed, cancel) => NodeCommands.RunAsync(surroundings, formats, parsed, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
         {
             string[] without = parsed.GetValue(no)!;
@@ -30,10 +30,11 @@ internal static class NodePolicyCommands
                 Pcrs = NodeCommands.ReadPcrs(parsed.GetValue(pcrs)!) ?? (without.Contains("pcrs") ? new Dictionary<string, IReadOnlyList<string>>() : null),
                 IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? NodeCommands.ReadNumber(seconds) : parsed.GetValue(interval),
                 Recovery = row.GetValueOrDefault("recovery") ?? parsed.GetValue(recovery),
+                Group = row.GetValueOrDefault("group") ?? parsed.GetValue(group) ?? (without.Contains("group") ? "" : null),
             };
-            if (update is { RuntimePolicy: null, BootPolicy: null, Pcrs: null, IntervalSeconds: null, Recovery: null })
-                throw new CliException(Exits.Usage, "nothing is named that would change", "--policy, --boot-policy, --pcr, --interval, --recovery or --no is expected");
-            foreach (var (name, given) in (ReadOnlySpan<(string, bool)>)[("policy", update.RuntimePolicy is { Length: > 0 }), ("boot-policy", update.BootPolicy is { Length: > 0 }), ("pcrs", update.Pcrs is { Count: > 0 })])
+            if (update is { RuntimePolicy: null, BootPolicy: null, Pcrs: null, IntervalSeconds: null, Recovery: null, Group: null })
+                throw new CliException(Exits.Usage, "nothing is named that would change", "--policy, --boot-policy, --pcr, --interval, --recovery, --group or --no is expected");
+            foreach (var (name, given) in (ReadOnlySpan<(string, bool)>)[("policy", update.RuntimePolicy is { Length: > 0 }), ("boot-policy", update.BootPolicy is { Length: > 0 }), ("pcrs", update.Pcrs is { Count: > 0 }), ("group", update.Group is { Length: > 0 })])
             {
                 if (given && without.Contains(name))
                     throw new CliException(Exits.Usage, $"--no {name}, and one is given too", "one of the two is expected");

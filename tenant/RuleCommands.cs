@@ -30,8 +30,8 @@ internal static class RuleCommands
         var prefix = new Option<string?>("--id-prefix") { Description = "Only ids that start with this." };
         var policy = new Option<string?>("--policy") { Description = "The runtime policy of the nodes that it admits." };
         var interval = new Option<int?>("--interval") { Description = "Seconds from one attestation to the next." };
-        var recovery = NodeCommands.Recovery();
-        var command = new Command("put", "Put a rule.") { name, kind, issuer, manufacturer, model, version, url, secretFile, timeout, prefix, policy, interval, recovery };
+        var (recovery, group) = (NodeCommands.Recovery(), NodeCommands.Group());
+        var command = new Command("put", "Put a rule.") { name, kind, issuer, manufacturer, model, version, url, secretFile, timeout, prefix, policy, interval, recovery, group };
         command.SetAction(async (parsed, cancel) =>
         {
             var rule = new EnrolmentRuleMessage(parsed.GetValue(kind) switch
@@ -49,7 +49,7 @@ internal static class RuleCommands
                 Secret = parsed.GetValue(secretFile) is { } file ? Login.ReadText(file, "--secret-file").Trim() : null,
                 TimeoutSeconds = parsed.GetValue(timeout),
                 IdPrefix = parsed.GetValue(prefix),
-                Node = new EnrolNode { RuntimePolicy = parsed.GetValue(policy), IntervalSeconds = parsed.GetValue(interval), Recovery = parsed.GetValue(recovery) },
+                Node = new EnrolNode { RuntimePolicy = parsed.GetValue(policy), IntervalSeconds = parsed.GetValue(interval), Recovery = parsed.GetValue(recovery), Group = parsed.GetValue(group) },
             };
             using var api = new ServiceApi(Login.Load(surroundings));
             using var content = JsonContent.Create(rule, ApiJson.Default.EnrolmentRuleMessage);

@@ -1,3 +1,4 @@
+using Keylime.Functions.Keys;
 using Keylime.Functions.Storage;
 
 namespace Keylime.Functions.Hosting;
@@ -23,6 +24,12 @@ internal sealed partial class Failures(RequestDelegate next, ILogger<Failures> l
             await new Refusal(StatusCodes.Status503ServiceUnavailable, "storage_unavailable", "The store does not answer. Nothing was decided; try again.")
             { RetryAfter = RetrySeconds }.ExecuteAsync(context);
         }
+        catch (VaultUnavailableException e) when (!context.Response.HasStarted)
+        {
+            LogVault(log, e.Message);
+            await new Refusal(StatusCodes.Status503ServiceUnavailable, "vault_unavailable", "The vault does not answer. Nothing was released; try again.")
+            { RetryAfter = (int)Math.Ceiling((e.RetryAfter ?? TimeSpan.FromSeconds(RetrySeconds)).TotalSeconds) }.ExecuteAsync(context);
+        }
         catch (BadHttpRequestException e) when (!context.Response.HasStarted)
         {
             await new Refusal(e.StatusCode, "invalid_request", "The request could not be read.").ExecuteAsync(context);
@@ -36,6 +43,9 @@ internal sealed partial class Failures(RequestDelegate next, ILogger<Failures> l
 
     [LoggerMessage(Level = LogLevel.Error, Message = "The store does not answer: {Why}")]
     private static partial void LogStorage(ILogger log, string why);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "The vault does not answer: {Why}")]
+    private static partial void LogVault(ILogger log, string why);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "A request met a bug")]
     private static partial void LogUnexpected(ILogger log, Exception e);

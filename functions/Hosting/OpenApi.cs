@@ -92,7 +92,7 @@ internal static partial class OpenApi
     };
 
     private static JsonObject Content(JsonTypeInfo type, RouteRules rules, JsonObject schemas) =>
-        new() { [rules.Family is ApiFamily.Sessions or ApiFamily.Attestations ? MediaTypes.JsonApi : MediaTypes.Json] = Reference(type, schemas) };
+        new() { [rules.Family is ApiFamily.Sessions or ApiFamily.Attestations && type.OriginatingResolver is UpstreamJson ? MediaTypes.JsonApi : MediaTypes.Json] = Reference(type, schemas) };
 
     private static JsonObject Reference(JsonTypeInfo type, JsonObject schemas)
     {

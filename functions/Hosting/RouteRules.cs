@@ -54,6 +54,8 @@ internal sealed record RouteRules(Caller Callers, ApiFamily Family, long MaxBody
     public const long CapabilitiesBody = 256 * 1024;
     public const long EvidenceBody = 64 * 1024 * 1024;
     public const long PolicyBody = 64 * 1024 * 1024;
+    public const long PayloadBody = 64 * 1024;
+    public const long PayloadPartBody = Protocol.Payloads.PayloadParts.Size;
     public const long WebhookBody = 16 * 1024;
     public const long NodeBody = 256 * 1024;
     public const long CertificatesBody = 4 * 1024 * 1024;

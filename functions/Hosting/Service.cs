@@ -5,6 +5,7 @@ using Keylime.Functions.Identity;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Nodes;
 using Keylime.Functions.Notifications;
+using Keylime.Functions.Payloads;
 using Keylime.Functions.Policies;
 using Keylime.Functions.Registrar;
 using Keylime.Functions.Storage;
@@ -80,6 +81,7 @@ internal static partial class Service
         services.AddSingleton(provider => new LocalCertificates(options.Data, options.Names, provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton<AccessTokens>();
         services.AddSingleton<IKeyRing>(_ => LocalKeyRing.LoadOrCreate(In("keys")));
+        services.AddSingleton<IVault>(provider => new LocalVault(In("keys/vault"), provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton<IChallengeSource, ChallengeSource>();
         services.AddSingleton(provider => new TrustStore(
             In("trust"), provider.GetRequiredService<IRecordStore<TrustedCertificate>>(), provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<TrustStore>>()));
@@ -113,6 +115,8 @@ internal static partial class Service
         services.AddSingleton<WebhookChanges>();
         services.AddSingleton<WebhookRoutes.Dependencies>();
         services.AddSingleton<ReceiverMaker>();
+
+        services.AddPayloads();
 
         services.AddStores(options);
 

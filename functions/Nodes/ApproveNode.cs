@@ -97,6 +97,7 @@ internal static partial class ApproveNode
         IntervalSeconds = wanted.IntervalSeconds ?? node.IntervalSeconds,
         Pcrs = wanted.Pcrs ?? node.Pcrs,
         Recovery = wanted.Recovery is { } recovery ? Recoveries.Stored(recovery) : node.Recovery,
+        Group = wanted.Group ?? node.Group,
     };
 
     // The token and the challenge of the old key die with it; the history stays.

@@ -95,6 +95,8 @@ internal static partial class EnrolNodes
             return Bad("invalid_node", $"{where}intervalSeconds: {asked.IntervalSeconds} is not from {MinInterval} to {MaxInterval}.");
         if (asked.Recovery is { } recovery && !Recoveries.IsValid(recovery))
             return Bad("invalid_node", $"{where}recovery: {Recoveries.Expected}");
+        if (asked.Group is { } group && !AgentId.TryParse(group, null, out _))
+            return Bad("invalid_node", $"{where}group: 1 to 80 of A-Z a-z 0-9 _ . - are expected.");
         if (asked.Pcrs is { Count: > 0 } pcrs && !PcrPolicy.TryCreate(pcrs, out _, out var error))
             return Bad("invalid_node", $"{where}pcrs: {error}");
         if (asked.BootPolicy is { } boot && !PolicyNames.IsValid(boot))
@@ -128,6 +130,8 @@ internal static partial class EnrolNodes
             return $"an interval of {known.IntervalSeconds} s";
         if (known.Recovery != next.Recovery)
             return $"the recovery '{known.Recovery ?? Recoveries.Pass}'";
+        if (known.Group != next.Group)
+            return known.Group is { } group ? $"the group '{group}'" : "no group";
         return known.Pcrs.Count == next.Pcrs.Count
             && known.Pcrs.All(p => next.Pcrs.TryGetValue(p.Key, out var values) && values.SequenceEqual(p.Value, StringComparer.OrdinalIgnoreCase))
             ? null

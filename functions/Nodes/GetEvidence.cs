@@ -10,16 +10,14 @@ namespace Keylime.Functions.Nodes;
 /// </summary>
 internal static class GetEvidence
 {
-    private const string OctetStream = "application/octet-stream";
-
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapGet("/v1/nodes/{id}/boot-log", (AgentId id, HttpContext context, EvidenceHistory history, INodeStore nodes, CancellationToken cancel) =>
             HandleAsync(id, context, nodes, node => history.BootLogAsync(node, cancel), "boot log", cancel)).Under(
-            new(Caller.Readers, ApiFamily.Own), new("The last boot log that a quote has proven: binary_bios_measurements.") { RawAnswer = OctetStream });
+            new(Caller.Readers, ApiFamily.Own), new("The last boot log that a quote has proven: binary_bios_measurements.") { RawAnswer = MediaTypes.OctetStream });
         routes.MapGet("/v1/nodes/{id}/measurement-list", (AgentId id, HttpContext context, EvidenceHistory history, INodeStore nodes, CancellationToken cancel) =>
             HandleAsync(id, context, nodes, node => history.ImaLinesAsync(node, cancel), "measurement list", cancel)).Under(
-            new(Caller.Readers, ApiFamily.Own), new("The measurement list of the last boot, as far as a quote has proven it: ascii_runtime_measurements.") { RawAnswer = OctetStream });
+            new(Caller.Readers, ApiFamily.Own), new("The measurement list of the last boot, as far as a quote has proven it: ascii_runtime_measurements.") { RawAnswer = MediaTypes.OctetStream });
     }
 
     private static async Task<IResult> HandleAsync(
@@ -30,6 +28,6 @@ internal static class GetEvidence
         if (await find(node) is not { } bytes)
             return new Refusal(StatusCodes.Status404NotFound, "no_evidence", $"No {what} of '{id}' is kept: none was proven, or no policy asked for one.");
         context.Response.Headers.CacheControl = "no-store";
-        return TypedResults.Bytes(bytes, OctetStream);
+        return TypedResults.Bytes(bytes, MediaTypes.OctetStream);
     }
 }

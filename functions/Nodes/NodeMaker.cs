@@ -27,6 +27,7 @@ internal sealed class NodeMaker(ServiceOptions options)
             Pcrs = asked.Pcrs ?? NoPcrs,
             IntervalSeconds = asked.IntervalSeconds ?? (int)options.Interval.TotalSeconds,
             Recovery = Recoveries.Stored(asked.Recovery),
+            Group = asked.Group,
             NextAttestation = former?.NextAttestation ?? 0,
             Attestations = former?.Attestations ?? 0,
             Untold = former?.Untold,

@@ -1,6 +1,7 @@
 using Keylime.Functions.Access;
 using Keylime.Functions.Identity;
 using Keylime.Functions.Notifications;
+using Keylime.Functions.Payloads;
 using Keylime.Functions.Policies;
 using Keylime.Functions.Verifier;
 
@@ -37,6 +38,7 @@ internal static class NodeRoutes
         WebhookRoutes.Map(routes);
         WebhookActionRoutes.Map(routes);
         DeliveryRoutes.Map(routes);
+        PayloadServices.Map(routes);
         Sweep.Map(routes);
         Retention.Map(routes);
         Dispatcher.Map(routes);

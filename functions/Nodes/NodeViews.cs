@@ -18,6 +18,7 @@ internal static class NodeViews
         Coverage = node.Last?.Coverage ?? Judge.Describe(node.Identity, null),
         RuntimePolicy = node.RuntimePolicy,
         BootPolicy = node.BootPolicy,
+        Group = node.Group,
         IntervalSeconds = node.IntervalSeconds,
         EnrolledAt = node.EnrolledAt,
         LastVerdictAt = node.Last?.At,

@@ -6,7 +6,7 @@ using Keylime.Protocol.Api;
 namespace Keylime.Functions.Nodes;
 
 /// <summary>
-/// <c>PATCH /v1/nodes/{id}</c>: gives a node other policies, another interval or another way to recover. Its identity, its keys and its history stay; the next attestation is judged by
+/// <c>PATCH /v1/nodes/{id}</c>: gives a node other policies, another interval, another way to recover or another group. Its identity, its keys and its history stay; the next attestation is judged by
 /// what is set here, and what other policies had proven is proven again.
 /// </summary>
 internal static class UpdateNodeRoute
@@ -15,7 +15,7 @@ internal static class UpdateNodeRoute
 
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapPatch("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own, RouteRules.NodeBody),
-            new("Give a node other policies, another interval, or another way to recover.", ApiJson.Default.UpdateNode, ApiJson.Default.NodeDetails));
+            new("Give a node other policies, another interval, another way to recover, or another group.", ApiJson.Default.UpdateNode, ApiJson.Default.NodeDetails));
 
     private static async Task<IResult> HandleAsync(
         AgentId id, HttpContext context, EnrolNodes.Dependencies use, CancellationToken cancel)
@@ -42,16 +42,17 @@ internal static class UpdateNodeRoute
                 Pcrs = asked.Pcrs ?? node.Pcrs,
                 IntervalSeconds = asked.IntervalSeconds ?? node.IntervalSeconds,
                 Recovery = asked.Recovery is { } recovery ? Recoveries.Stored(recovery) : node.Recovery,
+                Group = Changed(asked.Group, node.Group),
                 Open = null, // a challenge that was made for the old ones is worth nothing
             };
-            var settings = new EnrolNode { RuntimePolicy = next.RuntimePolicy, BootPolicy = next.BootPolicy, Pcrs = next.Pcrs, IntervalSeconds = next.IntervalSeconds, Recovery = next.Recovery };
+            var settings = new EnrolNode { RuntimePolicy = next.RuntimePolicy, BootPolicy = next.BootPolicy, Pcrs = next.Pcrs, IntervalSeconds = next.IntervalSeconds, Recovery = next.Recovery, Group = next.Group };
             if (await EnrolNodes.ObjectionAsync(settings, "", use.Policies, cancel) is { } objection)
                 return objection;
             var now = use.Clock.GetUtcNow();
             if (EnrolNodes.PolicyDifference(node, next) is not null)
             {
                 var happened = EventRecord.Of(id, now, EventTypes.NodeChanged,
-                    $"{context.CallerName()} set: runtime policy {Named(next.RuntimePolicy)}, boot policy {Named(next.BootPolicy)}, {next.Pcrs.Count} PCRs with values, every {next.IntervalSeconds} s, healed by {next.Recovery ?? Recoveries.Pass}.");
+                    $"{context.CallerName()} set: runtime policy {Named(next.RuntimePolicy)}, boot policy {Named(next.BootPolicy)}, {next.Pcrs.Count} PCRs with values, every {next.IntervalSeconds} s, healed by {next.Recovery ?? Recoveries.Pass}, group {Named(next.Group)}.");
                 if (await use.Settlement.ChangeAsync(stored, next, happened, cancel) is not { } changed)
                     continue;
                 stored = changed;

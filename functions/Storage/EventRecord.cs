@@ -8,7 +8,7 @@ using Keylime.Protocol.Api;
 namespace Keylime.Functions.Storage;
 
 /// <summary>Something that an operator would ask about later. Its key follows from what happened, so that saying it twice stores it once.</summary>
-/// <param name="Subject">A node's id, <c>policy:NAME</c>, <c>webhook:NAME</c>, or <c>service:</c>.</param>
+/// <param name="Subject">A node's id, <c>policy:NAME</c>, <c>webhook:NAME</c>, <c>payload:NAME</c>, or <c>service:</c>.</param>
 /// <param name="Key">Newest first, unique for the subject.</param>
 internal sealed record EventRecord([property: JsonPropertyName("node")] string Subject, string Key, DateTimeOffset At, string Type, string Detail)
 {
@@ -51,6 +51,10 @@ internal sealed record EventRecord([property: JsonPropertyName("node")] string S
 
     /// <summary>An event of a policy.</summary>
     public static EventRecord OfPolicy(string policy, DateTimeOffset at, string type, string detail) => Of("policy:" + policy, at, type, detail);
+
+    /// <summary>An event of a payload.</summary>
+    public static EventRecord OfPayload(string payload, DateTimeOffset at, string type, string detail, long version) =>
+        Of("payload:" + payload, at, type, detail, version.ToString(CultureInfo.InvariantCulture));
 
     /// <summary>An event of a webhook.</summary>
     public static EventRecord OfWebhook(string webhook, DateTimeOffset at, string type, string detail, string cause = "0") => Of(WebhookPrefix + webhook, at, type, detail, cause);

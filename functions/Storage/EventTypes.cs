@@ -44,6 +44,15 @@ internal static class EventTypes
     public const string WebhookDisabled = "webhook.disabled";
     public const string WebhookDeadLettered = "webhook.dead_lettered";
 
+    public const string PayloadChanged = "payload.changed";
+    public const string PayloadRevoked = "payload.revoked";
+    public const string PayloadReleased = "payload.released";
+    public const string PayloadWithheld = "payload.withheld";
+    public const string PayloadDelivered = "payload.delivered";
+    public const string PayloadNotOpened = "payload.not_opened";
+    public const string PayloadWiped = "payload.wiped";
+    public const string VaultKeyRotated = "vault.key_rotated";
+
     // Of events of one node and one moment, those that stand here first are sent first.
     private static readonly (string Type, EventSeverity Severity)[] Table =
     [
@@ -84,6 +93,14 @@ internal static class EventTypes
         (WebhookChanged, EventSeverity.Info),
         (WebhookDisabled, EventSeverity.Warning),
         (WebhookDeadLettered, EventSeverity.Warning),
+        (PayloadChanged, EventSeverity.Info),
+        (PayloadRevoked, EventSeverity.Warning),
+        (PayloadReleased, EventSeverity.Info),
+        (PayloadWithheld, EventSeverity.Warning),
+        (PayloadDelivered, EventSeverity.Info),
+        (PayloadNotOpened, EventSeverity.Warning),
+        (PayloadWiped, EventSeverity.Info),
+        (VaultKeyRotated, EventSeverity.Info),
     ];
 
     private static readonly FrozenDictionary<string, int> Places = Table.Index().ToFrozenDictionary(static t => t.Item.Type, static t => t.Index);

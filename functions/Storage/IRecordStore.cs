@@ -18,6 +18,9 @@ internal interface IRecordStore<T>
     /// <summary>A page; in the order of keys, unless the kind is spread. A row that cannot be read is reported and left out.</summary>
     Task<Page<T>> ListAsync(Continuation? after, int limit, CancellationToken cancel);
 
+    /// <summary>A page of those whose keys start so, in the order of keys. Of a kind that stands together.</summary>
+    Task<Page<T>> ListOfAsync(string prefix, Continuation? after, int limit, CancellationToken cancel);
+
     /// <summary>The keys alone, of rows that can be read and others.</summary>
     Task<Page<string>> ListKeysAsync(Continuation? after, int limit, CancellationToken cancel);
 }

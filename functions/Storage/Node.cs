@@ -46,6 +46,9 @@ internal sealed record Node
     /// <summary>What heals it once it failed, where a pass alone does not: <c>passes:N</c> or <c>operator</c>.</summary>
     public string? Recovery { get; init; }
 
+    /// <summary>The group of machines that it belongs to.</summary>
+    public string? Group { get; init; }
+
     /// <summary>Why nobody has admitted it yet; <see langword="null"/> for a node that is admitted. What waits may open no session.</summary>
     public string? Waiting { get; init; }
 

@@ -3,6 +3,13 @@ using System.Text;
 
 namespace Keylime.Functions.Storage;
 
+/// <summary>Ranges of keys.</summary>
+internal static class KeyRanges
+{
+    /// <summary>The first key behind all that start so.</summary>
+    public static string EndOf(string prefix) => prefix[..^1] + (char)(prefix[^1] + 1);
+}
+
 /// <summary>Where a row of many stands.</summary>
 internal static class Partitions
 {

@@ -47,6 +47,19 @@ internal static class RecordKinds
     public static readonly RecordKind<Webhook> Webhooks =
         new("webhooks", w => w.Name, StorageJson.Default.Webhook, w => w.Schema, Webhook.CurrentSchema, Spread: false);
 
+    public static readonly RecordKind<Payload> Payloads =
+        new("payloads", p => p.Name, StorageJson.Default.Payload, p => p.Schema, Payload.CurrentSchema, Spread: false);
+
+    public static readonly RecordKind<PayloadShare> PayloadShares =
+        new("shares", s => s.Key, StorageJson.Default.PayloadShare, s => s.Schema, PayloadShare.CurrentSchema, Spread: true);
+
+    public static readonly RecordKind<PayloadClaim> PayloadClaims =
+        new("claims", c => c.Key, StorageJson.Default.PayloadClaim, c => c.Schema, PayloadClaim.CurrentSchema, Spread: true);
+
+    /// <summary>Many, and yet together, to be read in order: no more come in a second than the vault unwraps keys, which is far from what a partition takes.</summary>
+    public static readonly RecordKind<Release> Releases =
+        new("releases", r => r.Key, StorageJson.Default.Release, r => r.Schema, Release.CurrentSchema, Spread: false);
+
     public static readonly RecordKind<AccessToken> AccessTokens =
         new("tokens", t => t.Name, StorageJson.Default.AccessToken, t => t.Schema, AccessToken.CurrentSchema, Spread: false);
 }

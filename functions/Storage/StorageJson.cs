@@ -25,6 +25,10 @@ namespace Keylime.Functions.Storage;
 [JsonSerializable(typeof(EnrolmentRule))]
 [JsonSerializable(typeof(Webhook))]
 [JsonSerializable(typeof(Delivery))]
+[JsonSerializable(typeof(Payload))]
+[JsonSerializable(typeof(PayloadShare))]
+[JsonSerializable(typeof(PayloadClaim))]
+[JsonSerializable(typeof(Release))]
 [JsonSerializable(typeof(AccessToken))]
 [JsonSerializable(typeof(TimerState))]
 internal sealed partial class StorageJson : JsonSerializerContext;

@@ -75,6 +75,7 @@ internal static class StoreServices
         RecordKinds.Registrations.Name, RecordKinds.Policies.Name, RecordKinds.EndorsementOwners.Name, RecordKinds.KnownEndorsementKeys.Name,
         RecordKinds.TrustedCertificates.Name, RecordKinds.EnrolmentRules.Name, RecordKinds.AccessTokens.Name,
         RecordKinds.PolicySigners.Name, RecordKinds.Timers.Name, RecordKinds.Webhooks.Name,
+        RecordKinds.Payloads.Name, RecordKinds.PayloadShares.Name, RecordKinds.PayloadClaims.Name, RecordKinds.Releases.Name,
     ];
 
     private static void AddRecords(IServiceCollection services, IRecordStores make)
@@ -89,6 +90,10 @@ internal static class StoreServices
         Add(RecordKinds.PolicySigners);
         Add(RecordKinds.Timers);
         Add(RecordKinds.Webhooks);
+        Add(RecordKinds.Payloads);
+        Add(RecordKinds.PayloadShares);
+        Add(RecordKinds.PayloadClaims);
+        Add(RecordKinds.Releases);
 
         void Add<T>(RecordKind<T> kind)
             where T : class => services.AddSingleton(provider => make.Create(provider, kind));

@@ -39,12 +39,12 @@ internal static class Attestations
         VerificationCompletedAt = verdict.Message.At,
     });
 
-    public static IResult Answer(int status, Resource<AttestationAttributes> resource, long? secondsToNext = null) => Hosting.Answer.Json(
+    public static IResult Answer(int status, Resource<AttestationAttributes> resource, DocumentMeta? meta = null) => Hosting.Answer.Json(
         status,
         new Document<AttestationAttributes>(resource)
         {
             Links = resource.Links,
-            Meta = secondsToNext is { } seconds ? new DocumentMeta { SecondsToNextAttestation = seconds } : null,
+            Meta = meta,
             Jsonapi = JsonApiVersion.Current,
         },
         UpstreamJson.Default.DocumentAttestationAttributes,

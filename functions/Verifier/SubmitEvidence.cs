@@ -2,6 +2,7 @@ using System.Globalization;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
+using Keylime.Protocol.Upstream;
 using Microsoft.AspNetCore.Http.Features;
 
 namespace Keylime.Functions.Verifier;
@@ -18,7 +19,7 @@ internal static partial class SubmitEvidence
 
     private static async Task<IResult> HandleAsync(
         AgentId id, string number, HttpContext context, IVerdictStore verdicts, IEventStore events, Settlement settlement, Judge judge,
-        TimeProvider clock, ILogger<VerdictRecord> log, CancellationToken cancel)
+        Payloads.PayloadCatalog payloads, TimeProvider clock, ILogger<VerdictRecord> log, CancellationToken cancel)
     {
         if (!MediaTypes.IsJsonApi(context.Request.ContentType))
             return new Refusal(StatusCodes.Status415UnsupportedMediaType, "unsupported_media_type", $"Content-Type {MediaTypes.JsonApi} is expected.");
@@ -45,6 +46,7 @@ internal static partial class SubmitEvidence
         if (!ReportedEvidence.TryRead(open, request.Data.Attributes, out var evidence, out var refusal))
             return refusal;
 
+        var known = await payloads.AllAsync(cancel); // a store that does not answer is met before the nonce is spent
         var verdict = await judge.JudgeAsync(stored.Value, open, evidence, receivedAt, cancel);
 
         // This spends the nonce, once, whoever else answers it at the same time. From here on nobody cancels.
@@ -54,7 +56,11 @@ internal static partial class SubmitEvidence
             return Immutable(open.Number);
 
         LogJudged(log, id, open.Number, verdict.Message.Evaluation, verdict.Message.Findings is [var finding, ..] ? finding.Code : "-");
-        return Attestations.Answer(StatusCodes.Status202Accepted, Attestations.Judged(verdict), Nodes.NodeStates.SecondsToNext(id, open.Number, after.Value.IntervalSeconds));
+        return Attestations.Answer(StatusCodes.Status202Accepted, Attestations.Judged(verdict), new DocumentMeta
+        {
+            SecondsToNextAttestation = Nodes.NodeStates.SecondsToNext(id, open.Number, after.Value.IntervalSeconds),
+            Payloads = payloads.DigestFor(after.Value, known),
+        });
     }
 
     // The order is upstream's (keylime-wire 2B.4).

@@ -1,3 +1,5 @@
+using Keylime.Functions.Payloads;
+
 namespace Keylime.Functions.Verifier;
 
 /// <summary>Keylime's push verifier API, under both spellings of its version.</summary>
@@ -14,6 +16,7 @@ internal static class VerifierRoutes
             SubmitEvidence.Map(group);
             GetAttestation.Map(group);
             ListAttestations.Map(group);
+            AgentPayloadRoutes.Map(group);
         }
     }
 }

@@ -47,6 +47,9 @@ public sealed record EnrolNode
     /// </summary>
     public string? Recovery { get; init; }
 
+    /// <summary>The group of machines that it belongs to: a name of the operator's, 1 to 80 of <c>A-Z a-z 0-9 _ . -</c>.</summary>
+    public string? Group { get; init; }
+
     /// <summary>The attestation key's name in hex, where the operator knows it: another one is refused.</summary>
     public string? AttestationKeyName { get; init; }
 }
@@ -67,6 +70,9 @@ public sealed record UpdateNode
 
     /// <summary>Another way to recover, as in <see cref="EnrolNode"/>.</summary>
     public string? Recovery { get; init; }
+
+    /// <summary>Another group; an empty text for none.</summary>
+    public string? Group { get; init; }
 }
 
 /// <summary>A node as a list shows it.</summary>
@@ -84,6 +90,8 @@ public sealed record NodeSummary
     public string? RuntimePolicy { get; init; }
 
     public string? BootPolicy { get; init; }
+
+    public string? Group { get; init; }
 
     public required int IntervalSeconds { get; init; }
 

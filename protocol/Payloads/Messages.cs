@@ -45,8 +45,14 @@ public sealed record BootPolicyMessage(string Bank, IReadOnlyList<int> Pcrs, uin
 public sealed record SealedKey(byte[] Public, byte[] Duplicate, byte[] Seed);
 
 /// <summary>What <c>POST /v3.0/agents/{id}/payloads/{name}/report</c> wants: what became of a release.</summary>
-/// <param name="Detail">For a person; 512 characters at most.</param>
-public sealed record PayloadReport(long Version, string? Release, PayloadOutcome Outcome, string? Detail);
+public sealed record PayloadReport(long Version, PayloadOutcome Outcome)
+{
+    /// <summary>The release that it is about, as the service numbered it.</summary>
+    public string? Release { get; init; }
+
+    /// <summary>For a person; 512 characters at most.</summary>
+    public string? Detail { get; init; }
+}
 
 [JsonConverter(typeof(JsonStringEnumConverter<PayloadOutcome>))]
 public enum PayloadOutcome

@@ -67,13 +67,19 @@ internal static class PolicySource
     }
 
     /// <summary>Writes a file, which is there as a whole or not at all.</summary>
+    /// <param name="isSecret">Nobody else may read it.</param>
     /// <exception cref="CliException">It cannot be written.</exception>
-    public static async Task WriteFileAsync(string path, ReadOnlyMemory<byte> bytes, CancellationToken cancel)
+    public static async Task WriteFileAsync(string path, ReadOnlyMemory<byte> bytes, CancellationToken cancel, bool isSecret = false)
     {
         var part = path + ".part";
         try
         {
-            await File.WriteAllBytesAsync(part, bytes, cancel);
+            File.Delete(part); // what another run left may be readable by others
+            var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write, Options = FileOptions.Asynchronous };
+            if (isSecret && !OperatingSystem.IsWindows())
+                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            await using (var file = new FileStream(part, options))
+                await file.WriteAsync(bytes, cancel);
             File.Move(part, path, overwrite: true);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -59,6 +59,10 @@ internal sealed class AzureFuse : DelegatingHandler, IFuse
         Records(RecordKinds.Timers);
         Records(RecordKinds.PolicySigners);
         Records(RecordKinds.Webhooks);
+        Records(RecordKinds.Payloads);
+        Records(RecordKinds.PayloadShares);
+        Records(RecordKinds.PayloadClaims);
+        Records(RecordKinds.Releases);
 
         void Records<T>(RecordKind<T> kind)
             where T : class =>

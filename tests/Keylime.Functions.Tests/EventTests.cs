@@ -164,6 +164,7 @@ public sealed class EventTests
 
         using var second = await TestAgent.EnrolledAsync(service, "other", new SoftwareTpm(TpmAlgorithm.Ecdsa));
         await second.AttestAsync(); // trusted
+        await PayloadsAsync(service, second, secrets);
         await service.Operator.SendAsync("PUT", "/v1/policies/spare", (await service.Operator.SendAsync("GET", "/v1/policies/node")).Text);
         Assert.Equal(HttpStatusCode.NoContent, (await service.Operator.SendAsync("DELETE", "/v1/policies/spare")).Status);
 
@@ -177,6 +178,30 @@ public sealed class EventTests
             secrets.AddRange(Encoding.UTF8.GetString(evidence.Lines!).Split('\n', StringSplitOptions.RemoveEmptyEntries));
             service.Clock.Advance(TimeSpan.FromMinutes(1));
         }
+    }
+
+    private static async Task PayloadsAsync(TestService service, TestAgent agent, List<string> secrets)
+    {
+        using var tool = new OperatorTool(service);
+        secrets.Add(Encoding.UTF8.GetString(PayloadBench.Secret).Trim());
+        await tool.PutAsync("p", null, "--node", agent.Id, "--require", "runtime", "--split", tool.PathOf("share"));
+        secrets.Add(Convert.ToHexString(await File.ReadAllBytesAsync(tool.PathOf("share"), Cancel)));
+        Assert.Equal("no_share", await agent.RefusalAsync("p"));
+        await tool.PutAsync("p", null, "--node", agent.Id, "--require", "runtime");
+        var challenge = new byte[32];
+        var released = await agent.ReleasedAsync("p", challenge, 2);
+        secrets.Add(Convert.ToHexString(agent.Unseal(released)[..32]));
+        foreach (var outcome in (string[])["written", "wiped"])
+        {
+            var report = new JsonObject { ["version"] = 2, ["release"] = released.Release, ["outcome"] = outcome };
+            Assert.Equal(HttpStatusCode.NoContent, (await service.Anonymous.SendAsync("POST", $"/v3.0/agents/{agent.Id}/payloads/p/report", report, token: agent.Token)).Status);
+        }
+
+        var second = await agent.ReleasedAsync("p", [.. challenge.Select(static b => (byte)(b + 1))], 2);
+        var failed = new JsonObject { ["version"] = 2, ["release"] = second.Release, ["outcome"] = "failed", ["detail"] = "no room" };
+        Assert.Equal(HttpStatusCode.NoContent, (await service.Anonymous.SendAsync("POST", $"/v3.0/agents/{agent.Id}/payloads/p/report", failed, token: agent.Token)).Status);
+        await tool.DoAsync("payload", "revoke", "p");
+        await tool.DoAsync("payload", "rotate", "--vault");
     }
 
     private static async Task WebhooksAsync(TestService service, List<string> secrets, HookServer gone)

@@ -33,6 +33,10 @@ internal sealed class StoreFuse : IFuse
         Records<AccessToken>();
         Records<TimerState>();
         Records<Webhook>();
+        Records<Payload>();
+        Records<PayloadShare>();
+        Records<PayloadClaim>();
+        Records<Release>();
 
         void Records<T>()
             where T : class => Decorate<IRecordStore<T>>(services, inner => new FusedRecords<T>(this, inner));
@@ -147,6 +151,8 @@ internal sealed class StoreFuse : IFuse
         public Task<bool> TryDeleteAsync(Stored<T> read, CancellationToken cancel) => fuse.WriteAsync(() => inner.TryDeleteAsync(read, cancel));
 
         public Task<Page<T>> ListAsync(Continuation? after, int limit, CancellationToken cancel) => inner.ListAsync(after, limit, cancel);
+
+        public Task<Page<T>> ListOfAsync(string prefix, Continuation? after, int limit, CancellationToken cancel) => inner.ListOfAsync(prefix, after, limit, cancel);
 
         public Task<Page<string>> ListKeysAsync(Continuation? after, int limit, CancellationToken cancel) => inner.ListKeysAsync(after, limit, cancel);
     }

@@ -206,7 +206,7 @@ public sealed class WebhookTests
         await using var there = await TestService.StartAsync(folder: here.Folder, clock: here.Clock, configure: o => o with { AllowedOutbound = [receiver.Authority] });
         await there.HappenAsync("a", EventTypes.NodeFailed, 1); // now it knows that there is none
         await here.PutWebhookAsync("w", receiver, """{"events":["node.failed"]}""");
-        here.Clock.Advance(Webhooks.Kept);
+        here.Clock.Advance(Storage.Recent<object>.Kept);
         await there.HappenAsync("a", EventTypes.NodeFailed, 2);
         await Task.WhenAll(here.DeliverAsync(), there.DeliverAsync());
         Assert.Equal(["a node.failed 2"], receiver.Received());

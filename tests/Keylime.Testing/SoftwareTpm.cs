@@ -157,23 +157,64 @@ public sealed class SoftwareTpm : IDisposable
     public byte[] ActivateCredential(CredentialBlob credential)
     {
         var hash = EndorsementKey.NameAlgorithm;
-        var seed = _ek is RSA rsa ? UnwrapSeed(rsa, credential.EncryptedSecret.Span) : AgreeOnSeed((ECDiffieHellman)_ek, credential.EncryptedSecret.Span);
-        var reader = new TpmReader(credential.IdObject.Span);
+        var plain = Unprotect(credential.IdObject.Span, credential.EncryptedSecret.Span, "IDENTITY", AttestationKey.ComputeName());
+        var secret = new TpmReader(plain);
+        return secret.ReadSized(hash.DigestSize(), "secret").ToArray();
+    }
+
+    /// <summary>
+    /// TPM2_Import under the endorsement key, and TPM2_Unseal behind TPM2_PolicyPCR and two TPM2_PolicyCounterTimer: resetCount must be the one given, the clock less
+    /// than the one given (Part 3, 23.7 and 23.10).
+    /// </summary>
+    /// <exception cref="CryptographicException">It is not for this TPM, was altered, or the TPM is not in the state that its policy wants.</exception>
+    public byte[] Unseal(SealedArea area, ReadOnlyMemory<byte> duplicate, ReadOnlyMemory<byte> encryptedSeed, PcrSelection selection, uint resetCount, ulong clock)
+    {
+        var hash = area.NameAlgorithm;
+        var policy = new byte[hash.DigestSize()];
+        var pcrs = new ArrayBufferWriter<byte>();
+        var writer = new TpmWriter(pcrs);
+        writer.WriteUInt32(1);
+        selection.Write(writer);
+        var values = Hash(hash, [.. selection.Pcrs.SelectMany(pcr => _banks[selection.Bank][pcr])]);
+        policy = Hash(hash, [.. policy, 0, 0, 1, 0x7F, .. pcrs.WrittenSpan, .. values]);
+        if (Clock.ResetCount != resetCount || Clock.Milliseconds >= clock)
+            throw new CryptographicException("The TPM's clock does not meet the policy.");
+        var operands = new ArrayBufferWriter<byte>();
+        new TpmWriter(operands).WriteUInt32(resetCount);
+        policy = Hash(hash, [.. policy, 0, 0, 1, 0x6D, .. Hash(hash, [.. operands.WrittenSpan, 0, 16, 0, 0])]);
+        operands.Clear();
+        new TpmWriter(operands).WriteUInt64(clock);
+        policy = Hash(hash, [.. policy, 0, 0, 1, 0x6D, .. Hash(hash, [.. operands.WrittenSpan, 0, 8, 0, 5])]);
+        if (!policy.AsSpan().SequenceEqual(area.AuthPolicy.Span))
+            throw new CryptographicException("The TPM's state does not meet the policy.");
+
+        var sized = new TpmReader(Unprotect(duplicate.Span, encryptedSeed.Span, "DUPLICATE", area.ComputeName()));
+        var sensitive = sized.ReadSizedStructure();
+        sensitive.Expect((ushort)TpmAlgorithm.KeyedHash, "type");
+        _ = sensitive.ReadSized(0, "authValue");
+        var obfuscation = sensitive.ReadSized(hash.DigestSize(), "seedValue").ToArray();
+        var data = sensitive.ReadSized(128, "data").ToArray();
+        return Hash(hash, [.. obfuscation, .. data]).AsSpan().SequenceEqual(area.Unique.Span) ? data : throw new CryptographicException("The two halves do not belong together.");
+    }
+
+    // Part 1, 24.4 and 23.3.2.3: what protects a credential, and a duplicated object.
+    private byte[] Unprotect(ReadOnlySpan<byte> outer, ReadOnlySpan<byte> encryptedSeed, string label, byte[] name)
+    {
+        var hash = EndorsementKey.NameAlgorithm;
+        var seed = _ek is RSA rsa ? UnwrapSeed(rsa, encryptedSeed, label) : AgreeOnSeed((ECDiffieHellman)_ek, encryptedSeed, label);
+        var reader = new TpmReader(outer);
         var mac = reader.ReadSized(hash.DigestSize(), "MAC").ToArray();
-        var identity = credential.IdObject.Span[(sizeof(ushort) + mac.Length)..].ToArray();
-        var name = AttestationKey.ComputeName();
+        var identity = outer[(sizeof(ushort) + mac.Length)..].ToArray();
 
         var macKey = Kdf(hash, seed, "INTEGRITY", [], hash.DigestSize() * 8);
         if (!CryptographicOperations.FixedTimeEquals(mac, CryptographicOperations.HmacData(hash.HashName(), macKey, (byte[])[.. identity, .. name])))
-            throw new CryptographicException("The credential is not for these keys.");
+            throw new CryptographicException("It is not for these keys.");
 
         using var aes = Aes.Create();
         aes.Key = Kdf(hash, seed, "STORAGE", name, 128);
         var padded = new byte[(identity.Length + 15) / 16 * 16];
         identity.CopyTo(padded, 0);
-        var plain = aes.DecryptCfb(padded, new byte[16], PaddingMode.None, feedbackSizeInBits: 128);
-        var secret = new TpmReader(plain);
-        return secret.ReadSized(hash.DigestSize(), "secret").ToArray();
+        return aes.DecryptCfb(padded, new byte[16], PaddingMode.None, feedbackSizeInBits: 128)[..identity.Length];
     }
 
     public void Dispose()
@@ -218,7 +259,7 @@ public sealed class SoftwareTpm : IDisposable
     };
 
     // OAEP with a label, which the runtime's does not know (RFC 8017, 7.1.2)
-    private static byte[] UnwrapSeed(RSA key, ReadOnlySpan<byte> encrypted)
+    private static byte[] UnwrapSeed(RSA key, ReadOnlySpan<byte> encrypted, string label)
     {
         var parameters = key.ExportParameters(includePrivateParameters: true);
         var power = BigInteger.ModPow(Number(encrypted), Number(parameters.D), Number(parameters.Modulus)).ToByteArray(isUnsigned: true, isBigEndian: true);
@@ -229,7 +270,7 @@ public sealed class SoftwareTpm : IDisposable
         var (seed, data) = (block[1..(1 + size)], block[(1 + size)..]);
         Xor(seed, Mgf(data, seed.Length));
         Xor(data, Mgf(seed, data.Length));
-        if (block[0] != 0 || !data.AsSpan(0, size).SequenceEqual(SHA256.HashData("IDENTITY\0"u8)))
+        if (block[0] != 0 || !data.AsSpan(0, size).SequenceEqual(SHA256.HashData(Encoding.ASCII.GetBytes(label + '\0'))))
             throw new CryptographicException("The seed is not for this key.");
         var start = Array.IndexOf(data, (byte)1, size);
         return data[(start + 1)..];
@@ -237,13 +278,13 @@ public sealed class SoftwareTpm : IDisposable
         static BigInteger Number(ReadOnlySpan<byte> value) => new(value, isUnsigned: true, isBigEndian: true);
     }
 
-    private static byte[] AgreeOnSeed(ECDiffieHellman key, ReadOnlySpan<byte> encrypted)
+    private static byte[] AgreeOnSeed(ECDiffieHellman key, ReadOnlySpan<byte> encrypted, string label)
     {
         var reader = new TpmReader(encrypted);
         var point = new ECPoint { X = reader.ReadSized(32, "x").ToArray(), Y = reader.ReadSized(32, "y").ToArray() };
         using var theirs = ECDiffieHellman.Create(new ECParameters { Curve = ECCurve.NamedCurves.nistP256, Q = point });
         var shared = key.DeriveRawSecretAgreement(theirs.PublicKey);
-        return SHA256.HashData([0, 0, 0, 1, .. shared, .. "IDENTITY\0"u8, .. point.X, .. key.ExportParameters(false).Q.X!]);
+        return SHA256.HashData([0, 0, 0, 1, .. shared, .. Encoding.ASCII.GetBytes(label + '\0'), .. point.X, .. key.ExportParameters(false).Q.X!]);
     }
 
     private static byte[] Kdf(TpmAlgorithm hash, byte[] key, string label, byte[] context, int bits)

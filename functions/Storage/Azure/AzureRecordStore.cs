@@ -41,6 +41,15 @@ internal sealed class AzureRecordStore<T>(AzureAccounts accounts, RecordKind<T> 
         return _rows.ToPage(rows.ConvertAll(static row => (row.RowKey, AzureTable.Body(row))), next);
     }
 
+    public async Task<Page<T>> ListOfAsync(string prefix, Continuation? after, int limit, CancellationToken cancel)
+    {
+        if (kind.Spread)
+            throw new InvalidOperationException($"'{kind.Name}' are spread: nobody can list some of them by their keys.");
+        var filter = global::Azure.Data.Tables.TableClient.CreateQueryFilter($"PartitionKey eq {Together} and RowKey ge {prefix} and RowKey lt {KeyRanges.EndOf(prefix)}");
+        var (rows, next) = await TableFor(prefix).PageAsync(filter, after?.Key, limit, cancel);
+        return _rows.ToPage(rows.ConvertAll(static row => (row.RowKey, AzureTable.Body(row))), next is null ? null : new Continuation(next));
+    }
+
     public async Task<Page<string>> ListKeysAsync(Continuation? after, int limit, CancellationToken cancel)
     {
         var (rows, next) = await AzureListing.PageAsync(accounts, _table, null, after, limit, cancel, "PartitionKey", "RowKey");

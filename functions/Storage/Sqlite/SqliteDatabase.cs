@@ -12,12 +12,8 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
     private const int SchemaVersion = 1;
 
     // Tables were added to this version, and none was changed: a program that knows fewer of them still reads the file.
-    private static readonly string[] Records =
-    [
-        RecordKinds.Policies.Name, RecordKinds.EndorsementOwners.Name, RecordKinds.KnownEndorsementKeys.Name,
-        RecordKinds.TrustedCertificates.Name, RecordKinds.EnrolmentRules.Name, RecordKinds.AccessTokens.Name,
-        RecordKinds.PolicySigners.Name, RecordKinds.Timers.Name, RecordKinds.Webhooks.Name,
-    ];
+    // That of registrations has a key of another name.
+    private static readonly string[] Records = [.. StoreServices.Kinds.Where(static name => name != RecordKinds.Registrations.Name)];
 
     private readonly string _connectionString;
     private readonly ConcurrentBag<SqliteConnection> _idle = [];

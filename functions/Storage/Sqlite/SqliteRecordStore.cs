@@ -38,6 +38,14 @@ internal sealed class SqliteRecordStore<T>(SqliteDatabase database, RecordKind<T
         return _rows.ToPage(command.ReadRows(), limit);
     }, cancel);
 
+    public Task<Page<T>> ListOfAsync(string prefix, Continuation? after, int limit, CancellationToken cancel) => database.ReadAsync(connection =>
+    {
+        using var command = connection.Command(
+            $"SELECT {_key}, body FROM {_table} WHERE {_key} > $after AND {_key} < $end ORDER BY {_key} LIMIT $limit",
+            ("$after", after is { Key: var key } && key.StartsWith(prefix, StringComparison.Ordinal) ? key : prefix), ("$end", KeyRanges.EndOf(prefix)), ("$limit", limit + 1));
+        return _rows.ToPage(command.ReadRows(), limit);
+    }, cancel);
+
     public Task<Page<string>> ListKeysAsync(Continuation? after, int limit, CancellationToken cancel) => database.ReadAsync(connection =>
     {
         using var command = connection.Command(
