@@ -33,9 +33,9 @@ internal static class NodeCommands
         var (id, file) = (OptionalId(), Bulk.From(columns));
         var policy = new Option<string?>("--policy") { Description = "The runtime policy that judges what it runs." };
         var boot = new Option<string?>("--boot-policy") { Description = "The boot policy that judges what it boots." };
-        var pcrs = PcrValues();
+        var pcrs = NodeOptions.PcrValues();
         var interval = new Option<int?>("--interval") { Description = "Seconds from one attestation to the next." };
-        var (recovery, group) = (Recovery(), Group());
+        var (recovery, group) = (NodeOptions.Recovery(), NodeOptions.Group());
         var name = new Option<string?>("--ak-name") { Description = "The attestation key's name in hex, where it is known: another one is refused." };
         var command = new Command("enrol", "Admit registered agents, and pin their attestation keys.") { id, file, policy, boot, pcrs, interval, name, recovery, group };
         command.SetAction((parsed, cancel) => RunAsync(surroundings, formats, parsed, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
@@ -44,8 +44,8 @@ internal static class NodeCommands
             {
                 RuntimePolicy = row.GetValueOrDefault("policy") ?? parsed.GetValue(policy),
                 BootPolicy = row.GetValueOrDefault("boot-policy") ?? parsed.GetValue(boot),
-                Pcrs = ReadPcrs(parsed.GetValue(pcrs)!),
-                IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? ReadNumber(seconds) : parsed.GetValue(interval),
+                Pcrs = NodeOptions.ReadPcrs(parsed.GetValue(pcrs)!),
+                IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? NodeOptions.ReadNumber(seconds) : parsed.GetValue(interval),
                 Recovery = row.GetValueOrDefault("recovery") ?? parsed.GetValue(recovery),
                 Group = row.GetValueOrDefault("group") ?? parsed.GetValue(group),
                 AttestationKeyName = row.GetValueOrDefault("ak-name") ?? parsed.GetValue(name),
@@ -64,7 +64,7 @@ internal static class NodeCommands
         var name = new Option<string?>("--ak-name") { Description = "The name of the key that is approved, in hex; the one that waits now if left out." };
         var policy = new Option<string?>("--policy") { Description = "Of a waiting node: its runtime policy." };
         var boot = new Option<string?>("--boot-policy") { Description = "Of a waiting node: its boot policy." };
-        var (recovery, group) = (Recovery(), Group());
+        var (recovery, group) = (NodeOptions.Recovery(), NodeOptions.Group());
         var interval = new Option<int?>("--interval") { Description = "Of a waiting node: seconds from one attestation to the next." };
         var command = new Command("approve", "Admit waiting nodes, or the new keys of known ones.") { id, file, name, policy, boot, interval, recovery, group };
         command.SetAction((parsed, cancel) => RunAsync(surroundings, formats, parsed, parsed.GetValue(id), parsed.GetValue(file), columns, async row =>
@@ -83,7 +83,7 @@ internal static class NodeCommands
                 {
                     RuntimePolicy = row.GetValueOrDefault("policy") ?? parsed.GetValue(policy),
                     BootPolicy = row.GetValueOrDefault("boot-policy") ?? parsed.GetValue(boot),
-                    IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? ReadNumber(seconds) : parsed.GetValue(interval),
+                    IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? NodeOptions.ReadNumber(seconds) : parsed.GetValue(interval),
                     Recovery = row.GetValueOrDefault("recovery") ?? parsed.GetValue(recovery),
                     Group = row.GetValueOrDefault("group") ?? parsed.GetValue(group),
                 },
@@ -285,38 +285,12 @@ internal static class NodeCommands
             surroundings.Out.WriteLine($"  … and {verdict.FindingCount - verdict.Findings.Count} more");
     }
 
-    internal static Option<string[]> PcrValues() =>
-        new("--pcr") { Description = "INDEX=HEX: an allowed value of a PCR; may be repeated, also for one PCR.", DefaultValueFactory = _ => [] };
-
-    internal static Dictionary<string, IReadOnlyList<string>>? ReadPcrs(string[] given)
-    {
-        if (given.Length == 0)
-            return null;
-        var pcrs = new Dictionary<string, IReadOnlyList<string>>();
-        foreach (var pcr in given)
-        {
-            if (pcr.Split('=') is not [var index, { Length: > 0 } value] || !int.TryParse(index, NumberStyles.None, CultureInfo.InvariantCulture, out _))
-                throw new CliException(Exits.Usage, $"--pcr {PlainText.From(pcr)}: INDEX=HEX is expected", "for example --pcr 7=0123…, of 64 hex digits for SHA-256");
-            pcrs[index] = [.. pcrs.GetValueOrDefault(index) ?? [], value];
-        }
-
-        return pcrs;
-    }
-
     internal static string PathOf(string id) => AgentId.TryParse(id, null, out var agent)
         ? $"/v1/nodes/{agent}"
         : throw new CliException(Exits.Usage, $"'{PlainText.From(id)}' is no node's id", "1 to 80 of A-Z a-z 0-9 _ . - are expected");
 
-    internal static int ReadNumber(string text) => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var number)
-        ? number
-        : throw new CliException(Exits.Usage, $"interval: '{PlainText.From(text)}' is no number of seconds", "for example 60");
-
     internal static Argument<string?> OptionalId() =>
         new("ID") { Description = "The node's id: that of its agent. Without it --from names many.", Arity = ArgumentArity.ZeroOrOne, DefaultValueFactory = static _ => null };
-
-    internal static Option<string?> Group() => new("--group") { Description = "The group of machines that it belongs to." };
-
-    internal static Option<string?> Recovery() => new("--recovery") { Description = "What heals a failure: pass, passes:N or operator." };
 
     internal static Argument<string> Id() => new("ID") { Description = "The node's id: that of its agent." };
 

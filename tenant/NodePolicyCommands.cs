@@ -14,9 +14,9 @@ internal static class NodePolicyCommands
         var (id, file) = (NodeCommands.OptionalId(), Bulk.From(columns));
         var policy = new Option<string?>("--policy") { Description = "Another runtime policy." };
         var boot = new Option<string?>("--boot-policy") { Description = "Another boot policy." };
-        var pcrs = NodeCommands.PcrValues();
+        var pcrs = NodeOptions.PcrValues();
         var interval = new Option<int?>("--interval") { Description = "Seconds from one attestation to the next." };
-        var (recovery, group) = (NodeCommands.Recovery(), NodeCommands.Group());
+        var (recovery, group) = (NodeOptions.Recovery(), NodeOptions.Group());
         var no = new Option<string[]>("--no") { Description = "policy, boot-policy, pcrs or group: take it away; may be repeated.", DefaultValueFactory = _ => [] };
         no.AcceptOnlyFromAmong("policy", "boot-policy", "pcrs", "group");
         var command = new Command("update", "Give nodes under watch other policies, another interval, another way to recover or another group; what is not named stays.") { id, file, policy, boot, pcrs, interval, recovery, group, no };
@@ -27,8 +27,8 @@ internal static class NodePolicyCommands
             {
                 RuntimePolicy = row.GetValueOrDefault("policy") ?? parsed.GetValue(policy) ?? (without.Contains("policy") ? "" : null),
                 BootPolicy = row.GetValueOrDefault("boot-policy") ?? parsed.GetValue(boot) ?? (without.Contains("boot-policy") ? "" : null),
-                Pcrs = NodeCommands.ReadPcrs(parsed.GetValue(pcrs)!) ?? (without.Contains("pcrs") ? new Dictionary<string, IReadOnlyList<string>>() : null),
-                IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? NodeCommands.ReadNumber(seconds) : parsed.GetValue(interval),
+                Pcrs = NodeOptions.ReadPcrs(parsed.GetValue(pcrs)!) ?? (without.Contains("pcrs") ? new Dictionary<string, IReadOnlyList<string>>() : null),
+                IntervalSeconds = row.GetValueOrDefault("interval") is { } seconds ? NodeOptions.ReadNumber(seconds) : parsed.GetValue(interval),
                 Recovery = row.GetValueOrDefault("recovery") ?? parsed.GetValue(recovery),
                 Group = row.GetValueOrDefault("group") ?? parsed.GetValue(group) ?? (without.Contains("group") ? "" : null),
             };

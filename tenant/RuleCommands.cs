@@ -30,7 +30,7 @@ internal static class RuleCommands
         var prefix = new Option<string?>("--id-prefix") { Description = "Only ids that start with this." };
         var policy = new Option<string?>("--policy") { Description = "The runtime policy of the nodes that it admits." };
         var interval = new Option<int?>("--interval") { Description = "Seconds from one attestation to the next." };
-        var (recovery, group) = (NodeCommands.Recovery(), NodeCommands.Group());
+        var (recovery, group) = (NodeOptions.Recovery(), NodeOptions.Group());
         var command = new Command("put", "Put a rule.") { name, kind, issuer, manufacturer, model, version, url, secretFile, timeout, prefix, policy, interval, recovery, group };
         command.SetAction(async (parsed, cancel) =>
         {

@@ -1,5 +1,7 @@
 using System.Net;
 using System.Security.Authentication;
+using Azure.Core;
+using Azure.Identity;
 using Keylime.Attestation;
 using Keylime.Functions.Identity;
 using Keylime.Functions.Keys;
@@ -81,7 +83,8 @@ internal static partial class Service
         services.AddSingleton(provider => new LocalCertificates(options.Data, options.Names, provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton<AccessTokens>();
         services.AddSingleton<IKeyRing>(_ => LocalKeyRing.LoadOrCreate(In("keys")));
-        services.AddSingleton<IVault>(provider => new LocalVault(In("keys/vault"), provider.GetRequiredService<TimeProvider>()));
+        services.AddSingleton<TokenCredential>(static _ => new DefaultAzureCredential());
+        services.AddVault(options);
         services.AddSingleton<IChallengeSource, ChallengeSource>();
         services.AddSingleton(provider => new TrustStore(
             In("trust"), provider.GetRequiredService<IRecordStore<TrustedCertificate>>(), provider.GetRequiredService<TimeProvider>(), provider.GetRequiredService<ILogger<TrustStore>>()));

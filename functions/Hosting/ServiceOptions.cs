@@ -24,6 +24,9 @@ internal sealed record ServiceOptions
           --keep-events Nd       delete events after so many days (default: for ever)
           --azure-account NAME   a storage account, or its table endpoint; may be repeated. Without one everything is in SQLite
           --azure-connections F  a file with a connection string a line, as the emulator has one
+          --key-vault URL        Azure Key Vault, https://NAME.vault.azure.net, for the keys that wrap and sign; without it they are files
+          --wrap-key NAME        of the RSA key in it that wraps keys of payloads (default keylime-wrap)
+          --sign-key NAME        of the P-256 key in it that signs what nodes are told (default keylime-sign)
           --allow-outbound H:P   a host and port that outgoing requests may go to, though not public or not HTTPS; may be repeated
 
         Each may be set in the environment: KEYLIME_SERVICE_DATA, KEYLIME_SERVICE_LISTEN … (what may be repeated, separated by commas).
@@ -62,6 +65,13 @@ internal sealed record ServiceOptions
     /// <summary>The path of a file of connection strings.</summary>
     public string? AzureConnections { get; init; }
 
+    /// <summary>Of Azure Key Vault; <see langword="null"/> for keys in files.</summary>
+    public Uri? KeyVault { get; init; }
+
+    public string WrapKey { get; init; } = "keylime-wrap";
+
+    public string SignKey { get; init; } = "keylime-sign";
+
     public bool UsesAzure => AzureAccounts.Count > 0 || AzureConnections is not null;
 
     /// <summary>As <c>host:port</c>.</summary>
@@ -83,7 +93,7 @@ internal sealed record ServiceOptions
     {
         options = null;
         var read = new ServiceOptions();
-        foreach (var name in (string[])["data", "listen", "registrar-http", "interval", "san", "accept-identity", "fetch-issuers", "require-signed-policies", "require-policy-approval", "keep-verdicts", "keep-events", "azure-account", "azure-connections", "allow-outbound"])
+        foreach (var name in (string[])["data", "listen", "registrar-http", "interval", "san", "accept-identity", "fetch-issuers", "require-signed-policies", "require-policy-approval", "keep-verdicts", "keep-events", "azure-account", "azure-connections", "key-vault", "wrap-key", "sign-key", "allow-outbound"])
         {
             var variable = "KEYLIME_SERVICE_" + name.Replace('-', '_').ToUpperInvariant();
             if (environment(variable) is { Length: > 0 } value && !read.TrySet(name, value, out read, out error))
@@ -135,6 +145,9 @@ internal sealed record ServiceOptions
             "keep-events" when IsDays(value, out var days) => this with { KeepEvents = days },
             "azure-account" => this with { AzureAccounts = [.. AzureAccounts, .. Several(value)] },
             "azure-connections" => this with { AzureConnections = Path.GetFullPath(value) },
+            "key-vault" when Uri.TryCreate(value, UriKind.Absolute, out var url) && url is { Scheme: "https", AbsolutePath: "/", Query: "", UserInfo: "" } => this with { KeyVault = url },
+            "wrap-key" when IsKeyName(value) => this with { WrapKey = value },
+            "sign-key" when IsKeyName(value) => this with { SignKey = value },
             "allow-outbound" when Several(value).All(static v => v.LastIndexOf(':') > 0) => this with { AllowedOutbound = [.. AllowedOutbound, .. Several(value)] },
             _ => null,
         };
@@ -142,6 +155,9 @@ internal sealed record ServiceOptions
         error = set is null ? $"--{name} {value}: no such option, or no such value." : null;
         return set is not null;
     }
+
+    // What Key Vault takes.
+    private static bool IsKeyName(string value) => value.Length is > 0 and <= 127 && value.All(static c => char.IsAsciiLetterOrDigit(c) || c == '-');
 
     private static bool IsDays(string value, out TimeSpan days)
     {

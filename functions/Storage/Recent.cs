@@ -1,7 +1,8 @@
 namespace Keylime.Functions.Storage;
 
 /// <summary>What a store was asked a few seconds ago, so that not every request asks it again.</summary>
-internal sealed class Recent<T>(TimeProvider clock, Func<CancellationToken, Task<T>> read)
+/// <param name="kept">For how long; <see cref="Kept"/> if nothing is said.</param>
+internal sealed class Recent<T>(TimeProvider clock, Func<CancellationToken, Task<T>> read, TimeSpan? kept = null)
     where T : class
 {
     /// <summary>So long may another instance not know of a change.</summary>
@@ -11,7 +12,7 @@ internal sealed class Recent<T>(TimeProvider clock, Func<CancellationToken, Task
 
     public async ValueTask<T> GetAsync(CancellationToken cancel)
     {
-        if (_known is { } known && clock.GetElapsedTime(known.Since) < Kept)
+        if (_known is { } known && clock.GetElapsedTime(known.Since) < (kept ?? Kept))
             return known.Value;
         var since = clock.GetTimestamp(); // before the store is asked: what changes meanwhile is old no later than it would be
         var value = await read(cancel);

@@ -1,4 +1,4 @@
-using Azure.Identity;
+using Azure.Core;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Notifications;
 using Keylime.Functions.Storage.Azure;
@@ -37,7 +37,7 @@ internal static class StoreServices
 
     private static void AddAzure(IServiceCollection services, ServiceOptions options)
     {
-        services.AddSingleton(_ => Open(options));
+        services.AddSingleton(provider => Open(options, provider.GetRequiredService<TokenCredential>()));
         services.AddSingleton<IStoreHealth, AzureHealth>();
         services.AddSingleton<INodeStore, AzureNodeStore>();
         services.AddSingleton<IVerdictStore, AzureVerdictStore>();
@@ -47,9 +47,8 @@ internal static class StoreServices
         AddRecords(services, new AzureRecords());
     }
 
-    private static AzureAccounts Open(ServiceOptions options)
+    private static AzureAccounts Open(ServiceOptions options, TokenCredential credential)
     {
-        var credential = new DefaultAzureCredential();
         var byName = options.AzureAccounts.Select(name => Azure.AzureAccounts.FromName(name, credential));
         var byConnection = options.AzureConnections is { } path
             ? File.ReadLines(path).Where(static line => !string.IsNullOrWhiteSpace(line)).Select(static line => Azure.AzureAccounts.FromConnectionString(line.Trim()))

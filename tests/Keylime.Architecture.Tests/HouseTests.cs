@@ -126,7 +126,7 @@ public sealed partial class HouseTests
     [Fact]
     public void Every_command_and_option_of_the_tools_that_a_document_names_exists()
     {
-        var sources = string.Join('\n', Directory.EnumerateFiles(Path.Combine(Checkout.Root, "tenant"), "*.cs").Select(File.ReadAllText));
+        var sources = string.Join('\n', Directory.EnumerateFiles(Path.Combine(Checkout.Root, "tenant"), "*.cs", SearchOption.AllDirectories).Select(File.ReadAllText));
         foreach (var file in Checkout.Files("*.md").Where(f => !f.Contains("CHANGELOG", StringComparison.Ordinal)))
         {
             foreach (Match command in Command().Matches(File.ReadAllText(file)))

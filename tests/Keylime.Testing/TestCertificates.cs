@@ -29,6 +29,17 @@ public static class TestCertificates
         return issued.CopyWithPrivateKey(key);
     }
 
+    /// <summary>A certificate of a TLS server, with its key, signed by itself.</summary>
+    public static X509Certificate2 ServerOf(string name)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=" + name, key, HashAlgorithmName.SHA256);
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddDnsName(name);
+        request.CertificateExtensions.Add(names.Build());
+        return request.CreateSelfSigned(Start, End);
+    }
+
     /// <summary>A certificate for an endorsement key.</summary>
     public static X509Certificate2 Issue(PublicArea key, X509Certificate2? issuer = null, EndorsementShape? shape = null)
     {
