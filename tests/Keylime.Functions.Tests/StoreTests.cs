@@ -319,6 +319,13 @@ public abstract class StoreContract
         await Outbox.TryAddAsync(Waiting("c", "n", 2), Cancel);
         Assert.True(await Outbox.TryDropAsync((await Outbox.PendingAsync("c", null, 10, Cancel)).Items.Single(), Cancel));
         Assert.Equal(2, (await Outbox.LedgerAsync("c", null, 10, Cancel)).Items.Count);
+
+        Assert.Equal(0, await Outbox.DeleteBeforeAsync("c", Now.AddSeconds(2), 10, Cancel));
+        Assert.Equal(0, await Outbox.DeleteBeforeAsync("other", Now.AddDays(1), 10, Cancel));
+        Assert.Equal(1, await Outbox.DeleteBeforeAsync("c", Now.AddDays(1), 1, Cancel));
+        Assert.Single((await Outbox.LedgerAsync("c", null, 10, Cancel)).Items);
+        Assert.Equal(1, await Outbox.DeleteBeforeAsync("c", Now.AddDays(1), 10, Cancel));
+        Assert.Empty((await Outbox.LedgerAsync("c", null, 10, Cancel)).Items);
     }
 
     [Fact]
