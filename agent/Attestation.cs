@@ -10,7 +10,11 @@ namespace Keylime.Agent;
 /// <summary>What the service made of one attestation.</summary>
 /// <param name="Evaluation"><c>pass</c>, <c>fail</c>, or <see langword="null"/> where the service does not tell, as upstream does not.</param>
 /// <param name="Next">How long until the next one, if the service said.</param>
-internal sealed record AttestationOutcome(string? Evaluation, IReadOnlyList<AttestationFinding> Findings, TimeSpan? Next);
+internal sealed record AttestationOutcome(string? Evaluation, IReadOnlyList<AttestationFinding> Findings, TimeSpan? Next)
+{
+    /// <summary>A digest of the payloads that are meant for this machine; <see langword="null"/> where there are none.</summary>
+    public string? Payloads { get; init; }
+}
 
 /// <summary>One attestation: says what can be proven, proves what is asked for.</summary>
 internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile ima, byte[] uefiLog, DateTimeOffset bootTime)
@@ -41,7 +45,7 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
             var attributes = document?.Data.Attributes;
             TimeSpan? next = document?.Meta?.SecondsToNextAttestation is { } seconds and >= 0 ? TimeSpan.FromSeconds(Math.Min(seconds, MaxInterval)) : null;
             var evaluation = attributes?.Evaluation is "pending" ? null : attributes?.Evaluation;
-            return new AttestationOutcome(evaluation, attributes?.Findings ?? [], next);
+            return new AttestationOutcome(evaluation, attributes?.Findings ?? [], next) { Payloads = document?.Meta?.Payloads };
         }
         catch (JsonException e)
         {
