@@ -13,7 +13,7 @@ internal sealed class PayloadService(ServiceClient service, TimeProvider time)
 {
     private const int MaxOffers = 256;
     private const int MaxPart = 4 * 1024 * 1024;
-    private const int MaxReleaseId = 128;
+    private const int MaxReleaseId = 64;
     private static readonly TimeSpan Patience = TimeSpan.FromSeconds(30); // an attestation waits for these answers
 
     /// <summary>The payloads that are meant for this machine.</summary>
@@ -78,8 +78,8 @@ internal sealed class PayloadService(ServiceClient service, TimeProvider time)
     {
         if (released.Name != offer.Name || released.Version != offer.Version || released.Size != offer.Size)
             return $"it is of '{released.Name}', version {released.Version}, {released.Size} bytes; '{offer.Name}', version {offer.Version}, {offer.Size} bytes were offered";
-        if (released.Release.Length is 0 or > MaxReleaseId)
-            return "it has no number";
+        if (released.Release.Length is 0 or > MaxReleaseId || !released.Release.All(static c => char.IsAsciiLetterOrDigit(c) || c == '-'))
+            return $"its number is to be 1 to {MaxReleaseId} of A-Z a-z 0-9 -";
         if (released.Parts.Any(static p => p is not { Size: > 0 and <= MaxPart, Digest.Length: 2 * SHA256.HashSizeInBytes } || !p.Digest.All(char.IsAsciiHexDigit)))
             return $"each part is to have 1 to {MaxPart} bytes and a SHA-256";
         var (length, expected) = (released.Parts.Sum(static p => (long)p.Size), PayloadCipher.SealedLength(offer.Size));

@@ -146,12 +146,13 @@ internal sealed class PayloadStore : IDisposable
 
     private static PayloadStore Load(PayloadDirectory directory)
     {
-        var state = directory.Read(StateFile) is { } content ? PayloadState.TryParse(content) : null;
-        if (state is null)
+        if (!PayloadState.TryParse(directory.Read(StateFile), out var held, out var next))
+        {
             Log.Warning($"The list of payloads cannot be read: they are removed, and asked for again.");
+            (held, next) = ([], null);
+        }
 
-        var held = (state?.Payloads ?? []).Where(static h => h is not null && PayloadName.IsValid(h.Name)).ToList();
-        if (state?.Next is { } next && Stands(directory, next))
+        if (next is not null && Stands(directory, next))
         {
             held.RemoveAll(h => h.Name == next.Name);
             held.Add(next);
@@ -169,7 +170,7 @@ internal sealed class PayloadStore : IDisposable
     }
 
     private static bool Stands(PayloadDirectory directory, HeldPayload payload) =>
-        PayloadName.IsValid(payload.Name) && directory.TryStat(payload.Name, out var facts) && facts.IsRegular && facts.Inode == payload.Inode;
+        directory.TryStat(payload.Name, out var facts) && facts.IsRegular && facts.Inode == payload.Inode;
 
     // Half-written files of a run that was killed, and what somebody else has put here.
     private void Tidy()
@@ -195,7 +196,7 @@ internal sealed class PayloadStore : IDisposable
         {
             directory.Remove(NextState);
             using (var file = new FileStream(directory.Create(NextState), FileAccess.Write, bufferSize: 0))
-                file.Write(PayloadState.Encode(new PayloadState(held, next)));
+                file.Write(PayloadState.Encode(held, next));
             directory.Rename(NextState, StateFile);
         }
         catch

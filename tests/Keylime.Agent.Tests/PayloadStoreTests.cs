@@ -74,11 +74,14 @@ public sealed class PayloadStoreTests : IDisposable
     }
 
     [Theory]
-    [InlineData("{")]
-    [InlineData("""{"payloads":[],"next":null,"more":1""")]
-    [InlineData("""{"payloads":[{"name":"a"}],"next":null}""")]
-    [InlineData("""{"payloads":null,"next":null}""")]
-    [InlineData("""{"payloads":[null],"next":null}""")]
+    [InlineData("")]
+    [InlineData("keylime payloads 2\n")]
+    [InlineData("keylime payloads 1")]
+    [InlineData("keylime payloads 1\nhere told a 1 2")]
+    [InlineData("keylime payloads 1\nhere told a 1 2\n")]
+    [InlineData("keylime payloads 1\nhere told ../a 1 2 r\n")]
+    [InlineData("keylime payloads 1\nhere told a -1 2 r\n")]
+    [InlineData("keylime payloads 1\nthere told a 1 2 r\n")]
     public async Task A_list_that_cannot_be_read_is_no_list(string list)
     {
         await PrepareAsync();
