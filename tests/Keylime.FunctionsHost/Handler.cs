@@ -104,13 +104,13 @@ internal sealed class Handler : IAsyncDisposable
 
     private async Task ReadyAsync(Process process, CancellationToken cancel)
     {
-        var start = Stopwatch.GetTimestamp();
-        while (Stopwatch.GetElapsedTime(start) < InitializationTimeout && !process.HasExited)
+        var start = TimeProvider.System.GetTimestamp();
+        while (TimeProvider.System.GetElapsedTime(start) < InitializationTimeout && !process.HasExited)
         {
             try
             {
                 using var answer = await _poll.GetAsync(new Uri(Url, "/"), cancel); // whatever it says
-                StartedWithin = Stopwatch.GetElapsedTime(start);
+                StartedWithin = TimeProvider.System.GetElapsedTime(start);
                 return;
             }
             catch (HttpRequestException)
