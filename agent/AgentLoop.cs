@@ -1,5 +1,7 @@
 using System.Net;
+using Keylime.Agent.Notices;
 using Keylime.Protocol;
+using Keylime.Protocol.Notices;
 using Keylime.Tpm;
 
 namespace Keylime.Agent;
@@ -17,10 +19,14 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
         TimeSpan.FromMilliseconds(options.ExponentialBackoffMaxDelay),
         new Random());
 
+    /// <summary>What notices of other machines start here.</summary>
+    public ActionFolder? Actions { get; init; } = options.NoticeActionsDir.Length > 0 ? new ActionFolder(options.NoticeActionsDir) : null;
+
     /// <summary>Told before each pause, with its length.</summary>
     public Action<TimeSpan> Resting { get; init; } = static _ => { };
 
     private AgentId _id;
+    private NoticeInbox? _notices;
     private bool _registered;
     private SessionToken? _token;
     private bool _tokenIsNew;
@@ -33,6 +39,18 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
     {
         using var registrar = new ServiceClient(options.RegistrarUrl, options.RegistrarCa);
         using var verifier = new ServiceClient(options.VerifierUrl, options.VerifierCa);
+        try
+        {
+            return await RunAsync(registrar, verifier, once, cancel);
+        }
+        finally
+        {
+            await (_notices?.Idle ?? Task.CompletedTask); // an action that runs when the agent stops is stopped too
+        }
+    }
+
+    private async Task<int> RunAsync(ServiceClient registrar, ServiceClient verifier, bool once, CancellationToken cancel)
+    {
         while (true)
         {
             try
@@ -60,10 +78,11 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
         var facts = await MachineFacts.ReadAsync(tpm, cancel);
         var keys = await MachineKeys.OpenAsync(tpm, options, cancel);
         _id = Identify(keys);
+        _notices ??= NoticeInbox.Open(options, _id, Actions, time);
         Log.Info($"Agent {_id}, attestation key {Convert.ToHexStringLower(keys.AttestationKey.Name.Span)}.");
         try
         {
-            var attestation = new Attestation(verifier, _id, ima, uefiLog, bootTime);
+            var attestation = new Attestation(verifier, _id, ima, uefiLog, bootTime) { NoticesAfter = () => _notices?.After };
             while (true)
             {
                 var (pause, exit) = await RoundAsync(registrar, verifier, attestation, tpm, facts, keys, once, cancel);
@@ -105,6 +124,7 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
             _tokenIsNew = false;
             _backoff.Reset();
             Report(outcome);
+            _notices?.Take(outcome.Notices, (after, stop) => AskForNoticesAsync(verifier, after, stop), cancel);
             return (Interval(outcome.Next), outcome.Evaluation == "fail" ? Failed : Passed);
         }
         catch (ServiceRefusedException e) when (!once)
@@ -117,6 +137,12 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
             Log.Warning($"The service cannot be reached: {e.Message} Next try in {pause.TotalSeconds:F0} s.");
             return (pause, Failed);
         }
+    }
+
+    private async Task<NoticeBatch> AskForNoticesAsync(ServiceClient verifier, long after, CancellationToken cancel)
+    {
+        var answer = await verifier.SendAsync(HttpMethod.Get, $"v3.0/agents/{_id}/notices?after={after}", null, _token?.Value, static s => s == HttpStatusCode.OK, cancel);
+        return ServiceClient.Read(answer, NoticeJson.Default.NoticeBatch, "notices");
     }
 
     private TimeSpan After(ServiceRefusedException refusal)

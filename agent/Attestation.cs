@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Net;
 using System.Text.Json;
 using Keylime.Protocol;
+using Keylime.Protocol.Notices;
 using Keylime.Protocol.Upstream;
 using Keylime.Tpm;
 
@@ -10,13 +11,20 @@ namespace Keylime.Agent;
 /// <summary>What the service made of one attestation.</summary>
 /// <param name="Evaluation"><c>pass</c>, <c>fail</c>, or <see langword="null"/> where the service does not tell, as upstream does not.</param>
 /// <param name="Next">How long until the next one, if the service said.</param>
-internal sealed record AttestationOutcome(string? Evaluation, IReadOnlyList<AttestationFinding> Findings, TimeSpan? Next);
+internal sealed record AttestationOutcome(string? Evaluation, IReadOnlyList<AttestationFinding> Findings, TimeSpan? Next)
+{
+    /// <summary>What the service tells of other machines, if it was asked and knows of such a thing.</summary>
+    public NoticeBatch? Notices { get; init; }
+}
 
 /// <summary>One attestation: says what can be proven, proves what is asked for.</summary>
 internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile ima, byte[] uefiLog, DateTimeOffset bootTime)
 {
     private const int QuoteTries = 5;
     private const int MaxInterval = 86_400;
+
+    /// <summary>How far notices were dealt with; <see langword="null"/> where they are not wanted.</summary>
+    public Func<long?> NoticesAfter { get; init; } = static () => null;
 
     public async Task<AttestationOutcome> RunAsync(TpmClient tpm, MachineFacts facts, LoadedKey key, string token, CancellationToken cancel)
     {
@@ -41,7 +49,10 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
             var attributes = document?.Data.Attributes;
             TimeSpan? next = document?.Meta?.SecondsToNextAttestation is { } seconds and >= 0 ? TimeSpan.FromSeconds(Math.Min(seconds, MaxInterval)) : null;
             var evaluation = attributes?.Evaluation is "pending" ? null : attributes?.Evaluation;
-            return new AttestationOutcome(evaluation, attributes?.Findings ?? [], next);
+            return new AttestationOutcome(evaluation, attributes?.Findings ?? [], next)
+            {
+                Notices = document?.Meta is { NoticesNext: { } behind } meta ? new NoticeBatch(meta.Notices ?? [], behind) { Lost = meta.NoticesLost is true } : null,
+            };
         }
         catch (JsonException e)
         {
@@ -134,7 +145,7 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
 
         order.AddRange(asked.Select(static i => i.EvidenceType).Distinct()
             .Where(t => t == EvidenceItem.TpmQuote || logs.Exists(l => l.Type == t)));
-        return new EvidenceContent(quote, order, logs);
+        return new EvidenceContent(quote, order, logs, NoticesAfter());
     }
 
     private LogEvidence Ima(ChosenParameters? parameters)

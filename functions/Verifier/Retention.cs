@@ -1,10 +1,11 @@
 using Keylime.Functions.Hosting;
+using Keylime.Functions.Notices;
 using Keylime.Functions.Storage;
 
 namespace Keylime.Functions.Verifier;
 
 /// <summary>
-/// Deletes verdicts and events that are older than the operator wants them kept; off unless that is said. Each run does a part of the fleet, and the next one
+/// Deletes verdicts and events that are older than the operator wants them kept, where that is said, and notices behind the newest ones. Each run does a part of the fleet, and the next one
 /// goes on there; what is done twice is done.
 /// </summary>
 /// <remarks>
@@ -12,7 +13,7 @@ namespace Keylime.Functions.Verifier;
 /// taken in yet. So no nonce can be spent again: the row of an attestation that could still be answered is never deleted.
 /// </remarks>
 internal sealed class Retention(
-    INodeStore nodes, IVerdictStore verdicts, IEventStore events, IRecordStore<TimerState> timers, TimeProvider clock, ServiceOptions options, ILogger<Retention> log) : BackgroundService
+    INodeStore nodes, IVerdictStore verdicts, IEventStore events, NoticePosting notices, IRecordStore<TimerState> timers, TimeProvider clock, ServiceOptions options, ILogger<Retention> log) : BackgroundService
 {
     private const string Name = "retention";
     private const int NodesAPage = 100;
@@ -30,6 +31,7 @@ internal sealed class Retention(
         var now = clock.GetUtcNow();
         var old = options.KeepEvents is { } keepEvents ? await events.DeleteBeforeAsync(now - keepEvents, MaxDeleted, cancel) : 0;
         var judged = options.KeepVerdicts is { } keepVerdicts ? await DeleteVerdictsAsync(now - keepVerdicts, now, cancel) : 0;
+        await notices.TrimAsync(cancel);
         if (old + judged > 0)
             await events.AddAsync(EventRecord.Of(EventRecord.Service, now, EventTypes.Retention, $"Deleted as older than they are to be kept: {judged} verdicts, {old} events."), cancel);
     }
@@ -107,7 +109,5 @@ internal sealed class Retention(
         || (verdict.Evidence is not null && verdict.Message.Clock?.ResetCount == node.Clock?.ResetCount);
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
-        options.HandlerPort is null && options is not { KeepEvents: null, KeepVerdicts: null }
-            ? Repeating.RunAsync(Interval, clock, RunAsync, log, stoppingToken)
-            : Task.CompletedTask; // the host's timer calls, or nothing is to be deleted
+        options.HandlerPort is null ? Repeating.RunAsync(Interval, clock, RunAsync, log, stoppingToken) : Task.CompletedTask; // the host's timer calls
 }

@@ -1,0 +1,73 @@
+using System.Text.Json.Serialization;
+using Keylime.Protocol.Api;
+
+namespace Keylime.Protocol.Notices;
+
+/// <summary>What a machine is told of another one. It reaches a local action on standard input exactly as it was signed: JSON in UTF-8.</summary>
+/// <param name="Number">From 1, without a gap, and no number twice.</param>
+/// <param name="Id">Of the event: what webhooks are told of it has the same.</param>
+/// <param name="Type">One of <see cref="NoticeTypes"/>; of a newer service perhaps another.</param>
+/// <param name="Node">Whom it is about.</param>
+/// <param name="At">When it happened.</param>
+public sealed record Notice(long Number, string Id, string Type, string Node, DateTimeOffset At)
+{
+    /// <summary>Of a machine that failed: Keylime's revocation. Its context is empty: what was found on a machine is for operators, and not for every other machine.</summary>
+    public RevocationMessage? Revocation { get; init; }
+}
+
+/// <summary>What machines are told of each other. Silence is not in it: nothing is known of a silent machine, and a broken line must not turn a fleet against itself.</summary>
+public static class NoticeTypes
+{
+    public const string Failed = "node.failed";
+    public const string Recovered = "node.recovered";
+    public const string Retired = "node.retired";
+    public const string Reactivated = "node.reactivated";
+
+    public static IReadOnlyList<string> All { get; } = [Failed, Recovered, Retired, Reactivated];
+}
+
+/// <summary>Notices for an agent, in the order of their numbers. What signed nothing, the numbers beside them, is believed only where it cannot hide one.</summary>
+/// <param name="Notices">See <see cref="SignedNotice"/>; <see cref="MostInOne"/> at most. If there are that many, more may wait.</param>
+/// <param name="Next">Behind the last of these: where to ask on.</param>
+public sealed record NoticeBatch(IReadOnlyList<string> Notices, long Next)
+{
+    public const int MostInOne = 16;
+
+    /// <summary>What an agent that knows no number yet says in place of one: it starts where the others are.</summary>
+    public const long FromNowOn = -1;
+
+    /// <summary>Notices behind the number that was asked with are not there any more, or never were: the service keeps the newest 10,000, or was set back.</summary>
+    public bool Lost { get; init; }
+}
+
+/// <summary>A notice as operators see it.</summary>
+/// <param name="IsSigned">By the vault; what is not yet, because the vault did not answer, is told to nobody, and neither is what comes behind it.</param>
+public sealed record PostedNotice(Notice Notice, bool IsSigned);
+
+/// <summary><c>GET /v1/notices</c>: newest first.</summary>
+public sealed record NoticeList(IReadOnlyList<PostedNotice> Notices)
+{
+    public string? Next { get; init; }
+}
+
+/// <summary>The first part of a signed notice (RFC 7515, section 4).</summary>
+/// <param name="Typ"><see cref="SignedNotice.Type"/>: what the same key signs for other ends is no notice.</param>
+/// <param name="Kid">The version of the key. It chooses nothing: whoever verifies knows which keys count.</param>
+public sealed record NoticeHeader(string Alg, string Typ, string Kid)
+{
+    /// <summary>Extensions that must be understood; none are.</summary>
+    public IReadOnlyList<string>? Crit { get; init; }
+}
+
+/// <summary>Notices and what is around them. Members nobody knows are passed over, so that an older agent hears a newer service; no member is there twice.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
+    AllowDuplicateProperties = false,
+    RespectNullableAnnotations = true,
+    RespectRequiredConstructorParameters = true)]
+[JsonSerializable(typeof(Notice))]
+[JsonSerializable(typeof(NoticeBatch))]
+[JsonSerializable(typeof(NoticeList))]
+[JsonSerializable(typeof(NoticeHeader))]
+public sealed partial class NoticeJson : JsonSerializerContext;
