@@ -214,6 +214,26 @@ public sealed class NoticeTests(AzuriteFixture fixture)
         Assert.DoesNotContain(fuse.Seen, static r => r.Contains("notice", StringComparison.Ordinal));
     }
 
+    [Fact]
+    public async Task Rows_are_read_as_they_were_first_written()
+    {
+        // A test that has to change them has broken a promise.
+        var rows = JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(AppContext.BaseDirectory, "rows", "notices-1.json"), Cancel))!;
+        var notice = Read(RecordKinds.Notices, "notice");
+        Assert.Equal((12, "rows-node", "ima.not_in_policy"), (notice.Number, notice.Notice.Node, notice.Notice.Revocation!.EventId));
+        Assert.Equal(11, Read(RecordKinds.NoticeClaims, "claim").After);
+        Assert.StartsWith(NoticeRecord.KeyPrefix, NoticeRecord.KeyOf(1_000_000_000_000), StringComparison.Ordinal);
+
+        T Read<T>(RecordKind<T> kind, string name)
+            where T : class
+        {
+            var codec = new RowCodec<T>(kind.Type, kind.Schema, kind.Newest, new UnreadableRows(TimeProvider.System, Microsoft.Extensions.Logging.Abstractions.NullLogger<UnreadableRows>.Instance));
+            var read = codec.Decode(name, Encoding.UTF8.GetBytes(rows[name]!.ToJsonString()));
+            Assert.True(JsonNode.DeepEquals(rows[name], JsonNode.Parse(codec.Encode(read))), name);
+            return read;
+        }
+    }
+
     private static NoticePosting Posting(TestService service)
     {
         var notices = service.Get<IRecordStore<NoticeRecord>>();
