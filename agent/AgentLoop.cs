@@ -1,5 +1,6 @@
 using System.Net;
 using Keylime.Agent.Notices;
+using Keylime.Agent.Payloads;
 using Keylime.Protocol;
 using Keylime.Protocol.Notices;
 using Keylime.Tpm;
@@ -13,6 +14,9 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
     public const int Passed = 0;
 
     public const int Failed = 3;
+
+    // What the service calls it when a node's attestations are refused because it is retired.
+    private const string Disabled = "agent_attestations_disabled";
 
     private readonly Backoff _backoff = new(
         TimeSpan.FromMilliseconds(options.ExponentialBackoffInitialDelay),
@@ -39,9 +43,11 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
     {
         using var registrar = new ServiceClient(options.RegistrarUrl, options.RegistrarCa);
         using var verifier = new ServiceClient(options.VerifierUrl, options.VerifierCa);
+        await using var payloads = new PayloadKeeper(options.PayloadDir, verifier, time);
+        payloads.Start();
         try
         {
-            return await RunAsync(registrar, verifier, once, cancel);
+            return await RunAsync(registrar, verifier, payloads, once, cancel);
         }
         finally
         {
@@ -49,13 +55,13 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
         }
     }
 
-    private async Task<int> RunAsync(ServiceClient registrar, ServiceClient verifier, bool once, CancellationToken cancel)
+    private async Task<int> RunAsync(ServiceClient registrar, ServiceClient verifier, PayloadKeeper payloads, bool once, CancellationToken cancel)
     {
         while (true)
         {
             try
             {
-                return await WithTpmAsync(registrar, verifier, once, cancel);
+                return await WithTpmAsync(registrar, verifier, payloads, once, cancel);
             }
             catch (Exception e) when (!once && e is IOException or TpmRefusedException or TpmFormatException or UnauthorizedAccessException)
             {
@@ -70,7 +76,7 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
         }
     }
 
-    private async Task<int> WithTpmAsync(ServiceClient registrar, ServiceClient verifier, bool once, CancellationToken cancel)
+    private async Task<int> WithTpmAsync(ServiceClient registrar, ServiceClient verifier, PayloadKeeper payloads, bool once, CancellationToken cancel)
     {
         await using var tpm = new TpmClient(openTpm(), time);
         await tpm.StartupAsync(keepState: false, cancel);
@@ -85,9 +91,13 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
             var attestation = new Attestation(verifier, _id, ima, uefiLog, bootTime) { NoticesAfter = () => _notices?.After };
             while (true)
             {
-                var (pause, exit) = await RoundAsync(registrar, verifier, attestation, tpm, facts, keys, once, cancel);
+                var (pause, exit) = await RoundAsync(registrar, verifier, payloads, attestation, tpm, facts, keys, once, cancel);
                 if (once)
+                {
+                    await payloads.CompletedAsync(cancel);
                     return exit;
+                }
+
                 ReturnMemory();
                 Resting(pause);
                 await Task.Delay(pause, time, cancel);
@@ -101,9 +111,10 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
 
     // One round: as much of registration, session and attestation as is needed.
     private async Task<(TimeSpan Pause, int Exit)> RoundAsync(
-        ServiceClient registrar, ServiceClient verifier, Attestation attestation, TpmClient tpm, MachineFacts facts, MachineKeys keys,
+        ServiceClient registrar, ServiceClient verifier, PayloadKeeper payloads, Attestation attestation, TpmClient tpm, MachineFacts facts, MachineKeys keys,
         bool once, CancellationToken cancel)
     {
+        var caller = new PayloadCaller(_id, () => _token?.Value);
         try
         {
             if (!_registered)
@@ -117,18 +128,30 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
                 _token = await new Session(verifier, time).OpenAsync(_id, tpm, keys.AttestationKey, cancel);
                 _tokenIsNew = true;
                 if (_token is null)
+                {
+                    // So it looks to a node that was retired while it was away.
+                    await payloads.WipeAsync("The service does not know this machine.", caller, cancel);
                     return NotEnrolled(once);
+                }
             }
 
             var outcome = await attestation.RunAsync(tpm, facts, keys.AttestationKey, _token.Value, cancel);
             _tokenIsNew = false;
             _backoff.Reset();
+            if (outcome.Evaluation == "fail")
+                await payloads.WipeAsync("This machine is not trusted.", caller, cancel);
             Report(outcome);
             _notices?.Take(outcome.Notices, (after, stop) => AskForNoticesAsync(verifier, after, stop), cancel);
+            if (outcome.Evaluation == "pass")
+                await payloads.FollowAsync(caller, outcome.Payloads, tpm, keys, cancel);
             return (Interval(outcome.Next), outcome.Evaluation == "fail" ? Failed : Passed);
         }
-        catch (ServiceRefusedException e) when (!once)
+        catch (ServiceRefusedException e)
         {
+            if (e is { Status: HttpStatusCode.Forbidden, ErrorCode: Disabled })
+                await payloads.WipeAsync("This machine is retired.", caller, cancel);
+            if (once)
+                throw;
             return (After(e), Failed);
         }
         catch (HttpRequestException e) when (!once)

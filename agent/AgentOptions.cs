@@ -75,6 +75,9 @@ internal sealed record AgentOptions
     /// <summary><c>user:group</c>; empty to stay who one is.</summary>
     public string RunAs { get; init; } = "";
 
+    /// <summary>Where payloads are put, on a tmpfs; empty to take none.</summary>
+    public string PayloadDir { get; init; } = "";
+
     /// <summary>See <see cref="Tpm.TpmDevices.Open"/>.</summary>
     public string Tpm { get; init; } = "";
 

@@ -15,6 +15,9 @@ internal sealed record AttestationOutcome(string? Evaluation, IReadOnlyList<Atte
 {
     /// <summary>What the service tells of other machines, if it was asked and knows of such a thing.</summary>
     public NoticeBatch? Notices { get; init; }
+
+    /// <summary>A digest of the payloads that are meant for this machine; <see langword="null"/> where there are none.</summary>
+    public string? Payloads { get; init; }
 }
 
 /// <summary>One attestation: says what can be proven, proves what is asked for.</summary>
@@ -51,6 +54,7 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
             var evaluation = attributes?.Evaluation is "pending" ? null : attributes?.Evaluation;
             return new AttestationOutcome(evaluation, attributes?.Findings ?? [], next)
             {
+                Payloads = document?.Meta?.Payloads,
                 Notices = document?.Meta is { NoticesNext: { } behind } meta ? new NoticeBatch(meta.Notices ?? [], behind) { Lost = meta.NoticesLost is true } : null,
             };
         }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
+using Keylime.Agent.Payloads;
 using Keylime.Protocol;
 using Keylime.Tpm;
 
@@ -24,6 +25,7 @@ internal sealed partial class Doctor(AgentOptions options, Func<ITpmDevice> open
         CheckBootLog();
         CheckPrivileges();
         var home = CheckHome();
+        CheckPayloads();
         var id = await CheckTpmAsync(home, cancel);
         await CheckNamesAsync(cancel);
         await CheckServiceAsync(id, cancel);
@@ -70,6 +72,26 @@ internal sealed partial class Doctor(AgentOptions options, Func<ITpmDevice> open
         {
             _lines.NotOk("keylime_dir", e.Message, $"give it, and what is in it, to {owner}: chown -R {owner} {options.KeylimeDir}");
             return false;
+        }
+    }
+
+    private void CheckPayloads()
+    {
+        if (options.PayloadDir.Length == 0)
+        {
+            _lines.Ok("payload_dir", "empty: this machine takes no payloads");
+            return;
+        }
+
+        try
+        {
+            using var directory = PayloadDirectory.Open(options.PayloadDir);
+            directory.Prove();
+            _lines.Ok("payload_dir", $"{options.PayloadDir}: on a tmpfs, and for nobody else");
+        }
+        catch (IOException e)
+        {
+            _lines.NotOk("payload_dir", e.Message, e is PayloadDirectoryException known ? known.Hint : "see the kernel's log");
         }
     }
 

@@ -39,6 +39,7 @@ internal static class OptionsReader
             ["contact_ip"] = static (o, v) => o with { ContactIp = v },
             ["contact_port"] = static (o, v) => o with { ContactPort = Number("contact_port", v, 1, 65535) },
             ["run_as"] = static (o, v) => o with { RunAs = v },
+            ["payload_dir"] = static (o, v) => o with { PayloadDir = AbsolutePath("payload_dir", v) },
             ["tpm"] = static (o, v) => o with { Tpm = v },
             ["notice_key"] = static (o, v) => o with { NoticeKey = v },
             ["notice_actions_dir"] = static (o, v) => o with { NoticeActionsDir = v },
@@ -145,6 +146,9 @@ internal static class OptionsReader
         int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= least && number <= most
             ? number
             : throw new OptionsException($"{name}: '{value}' is no number from {least} to {most}.", "it is a whole number, without a unit");
+
+    private static string AbsolutePath(string name, string value) =>
+        value.Length == 0 || Path.IsPathRooted(value) ? value : throw new OptionsException($"{name}: '{value}' is no absolute path.", "for example /run/keylime/payloads; empty for none");
 
     private static uint Handle(string name, string value)
     {

@@ -18,6 +18,9 @@ internal sealed class ServiceRefusedException(string what, HttpStatusCode? statu
 
     public TimeSpan? RetryAfter { get; } = retryAfter;
 
+    /// <summary>The service's stable word for it, where it gave one.</summary>
+    public string? ErrorCode { get; init; }
+
     public string Hint { get; init; } = "the service's log says more";
 }
 
@@ -65,8 +68,34 @@ internal sealed class ServiceClient : IDisposable
     /// <summary>Sends a request, and gives an answer of the status wanted.</summary>
     /// <exception cref="ServiceRefusedException">Any other status.</exception>
     /// <exception cref="HttpRequestException">The service cannot be reached.</exception>
-    public async Task<Answer> SendAsync(
-        HttpMethod method, string path, HttpContent? content, string? token, Func<HttpStatusCode, bool> wanted, CancellationToken cancel)
+    public Task<Answer> SendAsync(
+        HttpMethod method, string path, HttpContent? content, string? token, Func<HttpStatusCode, bool> wanted, CancellationToken cancel) =>
+        ExchangeAsync(method, path, content, token, async (what, response, limit) =>
+        {
+            var body = await ReadBodyAsync(response, limit);
+            return wanted(response.StatusCode)
+                ? new Answer(response.StatusCode, body, response.Headers.Location) { Date = response.Headers.Date }
+                : throw Refused(what, response, body);
+        }, cancel);
+
+    /// <summary>Fetches bytes whose number is known: not one more is read.</summary>
+    /// <param name="target">Is filled.</param>
+    /// <exception cref="ServiceRefusedException">Any status but 200, or another number of bytes.</exception>
+    /// <exception cref="HttpRequestException">The service cannot be reached.</exception>
+    public Task FetchAsync(string path, string? token, Memory<byte> target, CancellationToken cancel) =>
+        ExchangeAsync(HttpMethod.Get, path, null, token, async (what, response, limit) =>
+        {
+            if (response.StatusCode != HttpStatusCode.OK)
+                throw Refused(what, response, await ReadBodyAsync(response, limit));
+            await using var stream = await response.Content.ReadAsStreamAsync(limit);
+            var read = await stream.ReadAtLeastAsync(target, target.Length, throwOnEndOfStream: false, limit);
+            if (read < target.Length || await stream.ReadAsync(new byte[1], limit) != 0)
+                throw new ServiceRefusedException(what, null, null, $"{(read < target.Length ? read.ToString(CultureInfo.InvariantCulture) : "more")} bytes came, {target.Length} are expected");
+            return read;
+        }, cancel);
+
+    private async Task<T> ExchangeAsync<T>(
+        HttpMethod method, string path, HttpContent? content, string? token, Func<string, HttpResponseMessage, CancellationToken, Task<T>> read, CancellationToken cancel)
     {
         using var request = new HttpRequestMessage(method, new Uri(path, UriKind.Relative)) { Content = content };
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue(content?.Headers.ContentType?.MediaType ?? "application/json"));
@@ -75,17 +104,20 @@ internal sealed class ServiceClient : IDisposable
             request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
 
         var what = string.Create(CultureInfo.InvariantCulture, $"{method} {path}");
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel); // the client's own ends with the headers
+        limit.CancelAfter(RequestTimeout);
         try
         {
-            using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancel);
-            var body = await ReadBodyAsync(response, cancel);
-            return wanted(response.StatusCode)
-                ? new Answer(response.StatusCode, body, response.Headers.Location) { Date = response.Headers.Date }
-                : throw new ServiceRefusedException(what, response.StatusCode, RetryAfter(response), Detail(body));
+            using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, limit.Token);
+            return await read(what, response, limit.Token);
         }
         catch (HttpRequestException e) when (e.InnerException is { } inner)
         {
             throw new HttpRequestException($"{_origin}: {inner.Message}", e); // its own message says to look there
+        }
+        catch (IOException e)
+        {
+            throw new HttpRequestException($"{what}: the answer broke off: {e.Message}", e);
         }
         catch (OperationCanceledException e) when (!cancel.IsCancellationRequested)
         {
@@ -176,6 +208,14 @@ internal sealed class ServiceClient : IDisposable
         return body.ToArray();
     }
 
+    private static ServiceRefusedException Refused(string what, HttpResponseMessage response, byte[]? body)
+    {
+        var (detail, code) = body is null ? (null, null) : ReadRefusal(body);
+        var text = detail ?? (body is null ? "" : System.Text.Encoding.UTF8.GetString(body));
+        var plain = string.Concat(text.Take(MaxDetail).Select(static c => char.IsControl(c) ? ' ' : c)).Trim();
+        return new ServiceRefusedException(what, response.StatusCode, RetryAfter(response), plain) { ErrorCode = code };
+    }
+
     private static TimeSpan? RetryAfter(HttpResponseMessage response) => response.Headers.RetryAfter switch
     {
         { Delta: { } delta } => delta,
@@ -183,14 +223,8 @@ internal sealed class ServiceClient : IDisposable
         _ => null,
     };
 
-    // What a refusal says, in each of the shapes that the APIs have for it; or its text as it is.
-    private static string Detail(byte[]? body)
-    {
-        var text = body is null ? "" : TryReadDetail(body) ?? System.Text.Encoding.UTF8.GetString(body);
-        return string.Concat(text.Take(MaxDetail).Select(static c => char.IsControl(c) ? ' ' : c)).Trim();
-    }
-
-    private static string? TryReadDetail(byte[] body)
+    // What a refusal says, in each of the shapes that the APIs have for it.
+    private static (string? Detail, string? Code) ReadRefusal(byte[] body)
     {
         try
         {
@@ -198,15 +232,14 @@ internal sealed class ServiceClient : IDisposable
             var root = document.RootElement;
             if (root.ValueKind == JsonValueKind.Object && root.TryGetProperty("errors", out var errors) && errors.ValueKind == JsonValueKind.Array && errors.GetArrayLength() > 0)
                 root = errors[0];
-            if (root.ValueKind != JsonValueKind.Object)
-                return null;
-            return root.TryGetProperty("detail", out var detail) && detail.ValueKind == JsonValueKind.String ? detail.GetString()
-                : root.TryGetProperty("status", out var status) && status.ValueKind == JsonValueKind.String ? status.GetString()
-                : null;
+            return (Text(root, "detail") ?? Text(root, "status"), Text(root, "code"));
         }
         catch (JsonException)
         {
-            return null;
+            return (null, null);
         }
+
+        static string? Text(JsonElement element, string name) =>
+            element.ValueKind == JsonValueKind.Object && element.TryGetProperty(name, out var member) && member.ValueKind == JsonValueKind.String ? member.GetString() : null;
     }
 }

@@ -35,6 +35,16 @@ public sealed partial class TpmClient
         }, cancel), cancel).ConfigureAwait(false);
     }
 
+    /// <summary>Takes what somebody wrapped for this endorsement key, unseals it, and forgets it again.</summary>
+    /// <exception cref="TpmRefusedException">It is for another key, or was altered; or a step of its policy does not hold.</exception>
+    public async ValueTask<byte[]> UnsealImportedAsync(
+        LoadedKey endorsementKey, SealedArea area, ReadOnlyMemory<byte> duplicate, ReadOnlyMemory<byte> seed, ImmutableArray<PolicyStep> steps, CancellationToken cancel)
+    {
+        var @private = await ImportAsync(endorsementKey, area, duplicate, seed, cancel).ConfigureAwait(false);
+        var item = await LoadSealAsync(endorsementKey, area, @private, cancel).ConfigureAwait(false);
+        return await UsingAsync(item.Handle, () => UnsealAsync(item, endorsementKey, steps, cancel)).ConfigureAwait(false);
+    }
+
     private async ValueTask AssertAsync(uint session, ImmutableArray<PolicyStep> steps, CancellationToken cancel)
     {
         foreach (var step in steps)

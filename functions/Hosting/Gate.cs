@@ -94,10 +94,12 @@ internal sealed class Gate(
         return Unauthorized(context, "A token of the service is expected: Authorization: Bearer …");
     }
 
-    // The host listens on the loopback for us alone, and calls by that address and nothing forwarded.
+    // The host listens on the loopback for us alone, and calls by that address and nothing forwarded; and it sends its envelopes in chunks. What a client sends in chunks never arrives where requests are
+    // forwarded, and carries a proxy's headers where they are proxied: so a client that guesses our port, and spells a path that the host tidies into a trigger's, is told from the host.
     private bool IsHostsOwn(HttpContext context) =>
         options.HandlerPort is { } port
         && context.Connection.RemoteIpAddress is { } address && System.Net.IPAddress.IsLoopback(address)
+        && context.Request.ContentLength is null && context.Request.Headers.TransferEncoding.ToString().Equals("chunked", StringComparison.OrdinalIgnoreCase)
         && context.Request.Host is { Host: "127.0.0.1" or "localhost", Port: var named } && named == port
         && !ForwardedHeaders.Any(context.Request.Headers.ContainsKey);
 

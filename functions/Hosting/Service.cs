@@ -42,7 +42,8 @@ internal static partial class Service
             json.JsonWriterOptions = new System.Text.Json.JsonWriterOptions { Indented = false };
         });
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
-        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = LogLevel.Trace);
+        // The Functions host takes lines of standard output for information, and of standard error for errors.
+        builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = options.HandlerPort is null ? LogLevel.Trace : LogLevel.Critical);
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(5));
 
         AddServices(builder.Services, options);

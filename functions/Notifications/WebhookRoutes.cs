@@ -108,6 +108,11 @@ internal static class WebhookRoutes
             after = page.Next;
         }
         while (after is not null);
+
+        // Its ledger has no name any more that anybody could ask by.
+        while (await outbox.DeleteBeforeAsync(channel, DateTimeOffset.MaxValue, PageSize, cancel) == PageSize)
+        {
+        }
     }
 
     private static string? Objection(WebhookMessage webhook, ServiceOptions options) => webhook switch

@@ -26,6 +26,10 @@ internal interface IOutbox
     /// <returns><see langword="false"/> if it has changed or gone since it was read.</returns>
     Task<bool> TryDropAsync(Stored<Delivery> read, CancellationToken cancel);
 
+    /// <summary>Deletes lines of the ledger that are older, <paramref name="limit"/> at most.</summary>
+    /// <returns>How many.</returns>
+    Task<int> DeleteBeforeAsync(string channel, DateTimeOffset before, int limit, CancellationToken cancel);
+
     /// <summary>A page of the ledger, newest first. A row that cannot be read is reported and left out.</summary>
     Task<Page<Delivery>> LedgerAsync(string channel, Continuation? after, int limit, CancellationToken cancel);
 }

@@ -1,11 +1,12 @@
 using Keylime.Functions.Hosting;
+using Keylime.Functions.Keys;
 using Keylime.Functions.Notices;
 using Keylime.Functions.Storage;
 
 namespace Keylime.Functions.Verifier;
 
 /// <summary>
-/// Deletes verdicts and events that are older than the operator wants them kept, where that is said, and notices behind the newest ones. Each run does a part of the fleet, and the next one
+/// Deletes verdicts, events and what became of their delivery that are older than the operator wants them kept, and tokens that opened nothing for as long; off unless that is said. And notices behind the newest ones. Each run does a part of the fleet, and the next one
 /// goes on there; what is done twice is done.
 /// </summary>
 /// <remarks>
@@ -13,7 +14,7 @@ namespace Keylime.Functions.Verifier;
 /// taken in yet. So no nonce can be spent again: the row of an attestation that could still be answered is never deleted.
 /// </remarks>
 internal sealed class Retention(
-    INodeStore nodes, IVerdictStore verdicts, IEventStore events, NoticePosting notices, IRecordStore<TimerState> timers, TimeProvider clock, ServiceOptions options, ILogger<Retention> log) : BackgroundService
+    INodeStore nodes, IVerdictStore verdicts, IEventStore events, IOutbox outbox, IRecordStore<Webhook> webhooks, IRecordStore<AccessToken> tokens, NoticePosting notices, IRecordStore<TimerState> timers, TimeProvider clock, ServiceOptions options, ILogger<Retention> log) : BackgroundService
 {
     private const string Name = "retention";
     private const int NodesAPage = 100;
@@ -29,11 +30,27 @@ internal sealed class Retention(
     public async Task RunAsync(CancellationToken cancel)
     {
         var now = clock.GetUtcNow();
-        var old = options.KeepEvents is { } keepEvents ? await events.DeleteBeforeAsync(now - keepEvents, MaxDeleted, cancel) : 0;
+        var (old, delivered, expired) = options.KeepEvents is { } keepEvents ? await DeleteEventsAsync(now - keepEvents, cancel) : default;
         var judged = options.KeepVerdicts is { } keepVerdicts ? await DeleteVerdictsAsync(now - keepVerdicts, now, cancel) : 0;
         await notices.TrimAsync(cancel);
-        if (old + judged > 0)
-            await events.AddAsync(EventRecord.Of(EventRecord.Service, now, EventTypes.Retention, $"Deleted as older than they are to be kept: {judged} verdicts, {old} events."), cancel);
+        if (old + judged + delivered + expired > 0)
+            await events.AddAsync(EventRecord.Of(EventRecord.Service, now, EventTypes.Retention, $"Deleted as older than they are to be kept: {judged} verdicts, {old} events, {delivered} deliveries, {expired} expired tokens."), cancel);
+    }
+
+    private async Task<(int Events, int Deliveries, int Tokens)> DeleteEventsAsync(DateTimeOffset before, CancellationToken cancel)
+    {
+        var (old, delivered, expired) = (await events.DeleteBeforeAsync(before, MaxDeleted, cancel), 0, 0);
+        foreach (var webhook in await webhooks.AllAsync(cancel))
+            delivered += await outbox.DeleteBeforeAsync(webhook.Channel, before, MaxDeleted - delivered, cancel);
+        foreach (var token in await tokens.AllAsync(cancel))
+        {
+            // The first ones have files, which would bring them back.
+            if (token.ExpiresAt < before && !AccessTokens.IsFirst(token.Name) && await tokens.FindAsync(token.Name, cancel) is { } stored && stored.Value.ExpiresAt < before
+                && await tokens.TryDeleteAsync(stored, cancel))
+                expired++;
+        }
+
+        return (old, delivered, expired);
     }
 
     private async Task<int> DeleteVerdictsAsync(DateTimeOffset before, DateTimeOffset now, CancellationToken cancel)

@@ -54,13 +54,14 @@ internal sealed class AgentRig : IAsyncDisposable
         ExponentialBackoffMaxDelay = 4000,
     };
 
-    /// <summary>Runs the loop until the service has been sent so many requests, moving the clock on whenever nothing happens.</summary>
+    /// <summary>Runs the loop until something is so, moving the clock on whenever nothing happens.</summary>
     public async Task RunUntilAsync(ScriptedService service, Func<bool> done, AgentOptions? options = null, Notices.ActionFolder? actions = null)
     {
         options ??= Options(service.Url);
         using var ima = ImaLogFile.Open(ImaPath);
         var loop = new AgentLoop(options, () => TpmDevices.Open(Swtpm.Spec), ima, UefiLog, Clock.GetUtcNow(), Clock) { Actions = actions };
-        var running = loop.RunAsync(once: false, _stop.Token);
+        using var stop = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
+        var running = loop.RunAsync(once: false, stop.Token);
         for (var i = 0; !done(); i++)
         {
             if (running.IsCompleted)
@@ -70,7 +71,7 @@ internal sealed class AgentRig : IAsyncDisposable
             Clock.Advance(TimeSpan.FromSeconds(1));
         }
 
-        await _stop.CancelAsync();
+        await stop.CancelAsync();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
     }
 

@@ -42,6 +42,7 @@ public sealed class ConfigurationTests : IDisposable
     [InlineData("tpm-encryption-alg", "rsa1024")]
     [InlineData("tls-accept-invalid-certs", "true")]
     [InlineData("iak-handle", "5")]
+    [InlineData("payload-dir", "run/keylime/payloads")]
     [InlineData("iak-idevid-template", "H-9")]
     [InlineData("tpm-ek-profile", "X-1")]
     [InlineData("notice-actions-dir", "/etc/keylime/actions")] // without a key that makes a notice one

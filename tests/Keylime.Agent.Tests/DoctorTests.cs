@@ -9,7 +9,7 @@ public sealed class DoctorTests
     // Each is there, whatever is wrong: a line that is missing would be taken for one that is well.
     private static readonly string[] Checks =
     [
-        "IMA list", "IMA policy", "boot log", "privileges", "keylime_dir", "TPM", "PCR banks", "attestation key", "EK certificate", "EK chain",
+        "IMA list", "IMA policy", "boot log", "privileges", "keylime_dir", "payload_dir", "TPM", "PCR banks", "attestation key", "EK certificate", "EK chain",
         "name resolution", "TLS", "clock", "registrar", "verifier",
     ];
 
@@ -35,6 +35,8 @@ public sealed class DoctorTests
     [InlineData("no list", "IMA list", "IMA policy")]
     [InlineData("an empty list", "IMA policy")]
     [InlineData("no folder", "keylime_dir", "attestation key")]
+    [InlineData("payloads on a disk", "payload_dir")]
+    [InlineData("no payload folder", "payload_dir")]
     [InlineData("no such user", "privileges")]
     [InlineData("no such name", "name resolution")]
     [InlineData("no CA")]
@@ -49,6 +51,8 @@ public sealed class DoctorTests
         options = trouble switch
         {
             "no list" => options with { ImaMlPath = Path.Combine(rig.Home, "nothing") },
+            "payloads on a disk" => options with { PayloadDir = AppContext.BaseDirectory },
+            "no payload folder" => options with { PayloadDir = "/dev/shm/nothing" },
             "no folder" => options with { KeylimeDir = Path.Combine(rig.Home, "nothing") },
             _ => options,
         };

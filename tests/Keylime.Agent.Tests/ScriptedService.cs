@@ -36,7 +36,8 @@ internal sealed class ScriptedService : IAsyncDisposable
             context.Response.StatusCode = scripted.Status;
             foreach (var (name, value) in scripted.Headers)
                 context.Response.Headers[name] = value;
-            await context.Response.Body.WriteAsync(scripted.Body);
+            if (scripted.Body.Length > 0)
+                await context.Response.Body.WriteAsync(scripted.Body);
         });
         await app.StartAsync(TestContext.Current.CancellationToken);
         return service;

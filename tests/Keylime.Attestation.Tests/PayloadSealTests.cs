@@ -119,19 +119,9 @@ public sealed class PayloadSealTests : IAsyncLifetime
     }
 
     // As the agent does: it is told the PCRs, not their values.
-    private static async Task<byte[]> OpenAsync(TpmClient tpm, LoadedKey ek, WrappedSecret secret, BootBoundPolicy policy)
-    {
-        var seal = await LoadAsync(tpm, ek, secret);
-        try
-        {
-            return await tpm.UnsealAsync(
-                seal, ek, [new PolicyStep.Pcrs(policy.Selection, ReadOnlyMemory<byte>.Empty), PolicyStep.ResetCountIs(policy.ResetCount), PolicyStep.ClockBefore(policy.Clock)], Cancel);
-        }
-        finally
-        {
-            await tpm.FlushContextAsync(seal.Handle, Cancel);
-        }
-    }
+    private static async Task<byte[]> OpenAsync(TpmClient tpm, LoadedKey ek, WrappedSecret secret, BootBoundPolicy policy) => await tpm.UnsealImportedAsync(
+        ek, secret.Public, secret.Duplicate, secret.Seed,
+        [new PolicyStep.Pcrs(policy.Selection, ReadOnlyMemory<byte>.Empty), PolicyStep.ResetCountIs(policy.ResetCount), PolicyStep.ClockBefore(policy.Clock)], Cancel);
 
     private static async Task<LoadedSeal> LoadAsync(TpmClient tpm, LoadedKey ek, WrappedSecret secret) =>
         await tpm.LoadSealAsync(ek, secret.Public, await tpm.ImportAsync(ek, secret.Public, secret.Duplicate, secret.Seed, Cancel), Cancel);

@@ -82,6 +82,11 @@ internal sealed class Fleet(Programs programs)
         }
     }
 
+    /// <returns>The secret that its messages are signed with.</returns>
+    public async Task<string> AddWebhookAsync(string name, string url, string events, CancellationToken cancel) =>
+        (await AskAsync(ApiJson.Default.NamedWebhook, cancel, "webhook", "add", url, "--name", name, "--events", events, "--json")).Webhook.Secret
+            ?? throw new DemoException("A new webhook should be told its secret.");
+
     /// <summary>Runs the operator's tool, and goes no further unless it succeeds.</summary>
     public async Task<string> DoAsync(CancellationToken cancel, params IReadOnlyList<string> args)
     {

@@ -7,6 +7,9 @@ internal static class Published
 
     public static string Tenant => Find("Keylime.Tenant", "keylime");
 
+    /// <summary>The folder that the Functions host takes as it is.</summary>
+    public static string Package => Path.GetDirectoryName(Find("Keylime.Functions", "Keylime.Functions"))!;
+
     private static string Find(string project, string program)
     {
         var path = Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "publish", project, "release_linux-x64", program));

@@ -3,7 +3,8 @@ using Keylime.Protocol.Api;
 namespace Keylime.Demo;
 
 /// <summary>
-/// Three nodes. The first stays good; on the second a program runs that no policy allows; the third falls silent.
+/// Three nodes with a secret each that only machines which pass get. The first stays good; on the second a program runs that no policy allows, and it loses the secret; the third falls silent.
+/// A receiver of webhooks is told.
 /// </summary>
 internal sealed class Story(string folder, bool once) : IAsyncDisposable
 {
@@ -16,6 +17,8 @@ internal sealed class Story(string folder, bool once) : IAsyncDisposable
 
     private readonly Programs _programs = new(folder);
     private readonly List<Machine> _machines = [];
+    private Receiver? _receiver;
+    private Payload? _payload;
 
     private string Data => Path.Combine(folder, "service");
 
@@ -29,6 +32,10 @@ internal sealed class Story(string folder, bool once) : IAsyncDisposable
 
         await fleet.WaitAsync("all three nodes are trusted", ForStart, () => Names.All(n => fleet.StateOf(n) == NodeState.Trusted), cancel);
         await TellAsync("All three have proven themselves.", cancel);
+
+        await _payload!.PutAsync(cancel, "--node", Names[0], "--node", Names[1]);
+        await fleet.WaitAsync($"{Names[0]} and {Names[1]} have the payload", ForConsequence, () => _payload.IsAt(_machines[0]) && _payload.IsAt(_machines[1]), cancel);
+        Say($"The payload '{Payload.Name}' is on {Names[0]} and {Names[1]}, opened by their TPMs.");
         if (!once)
             await Task.Delay(TimeSpan.FromSeconds(10), TimeProvider.System, cancel); // for whoever looks on
 
@@ -40,6 +47,9 @@ internal sealed class Story(string folder, bool once) : IAsyncDisposable
         await fleet.WaitAsync($"{Names[1]} fails", ForConsequence, () => fleet.StateOf(Names[1]) == NodeState.Failed, cancel);
         await CheckFailureAsync(fleet, intruder, cancel);
         await TellAsync($"{Names[1]} ran a program that its policy does not allow: {intruder}", cancel);
+        await fleet.WaitAsync($"{Names[1]} wipes the payload", ForConsequence, () => _payload.IsGoneFrom(_machines[1]), cancel);
+        await CheckPayloadAsync(cancel);
+        Say($"{Names[1]} has wiped the payload, and is refused it; {Names[0]} still has it.");
 
         await fleet.WaitAsync($"{Names[2]} is late", ForConsequence, () => fleet.StateOf(Names[2]) == NodeState.Late, cancel);
         await TellAsync($"{Names[2]} was killed, and is late.", cancel);
@@ -47,9 +57,11 @@ internal sealed class Story(string folder, bool once) : IAsyncDisposable
         await TellAsync($"{Names[2]} is silent: nothing is known of it now.", cancel);
 
         CheckStates(fleet, before);
+        await fleet.WaitAsync("the webhook's receiver is told", ForConsequence, () => IsTold("node.failed", Names[1]) && IsTold("node.silent", Names[2]), cancel);
+        CheckTold();
         if (once)
         {
-            Console.WriteLine("Seen as it should be: one good node, one failed with the path named, one late and then silent.");
+            Console.WriteLine("Seen as it should be: one good node with its payload, one failed with the path named and its payload wiped, one late and then silent; both told by a signed webhook.");
             return;
         }
 
@@ -59,14 +71,19 @@ internal sealed class Story(string folder, bool once) : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _programs.DisposeAsync();
+        if (_receiver is not null)
+            await _receiver.DisposeAsync();
         foreach (var machine in _machines)
             await machine.DisposeAsync();
+        _payload?.Dispose();
     }
 
     private async Task StartAsync(Fleet fleet, CancellationToken cancel)
     {
         Console.WriteLine("Starting the service, and three nodes with a software TPM each.");
-        var starting = ServiceProcess.StartAsync(_programs, Data, IntervalSeconds, cancel);
+        _receiver = Receiver.Start(told => Say($"Webhook, signature verified: {told.Type} {told.Subject}: {told.Detail}"));
+        _payload = new Payload(fleet, folder);
+        var starting = ServiceProcess.StartAsync(_programs, Data, IntervalSeconds, cancel, more: ["--allow-outbound", new Uri(_receiver.Url).Authority]);
 
         var files = Directory.EnumerateFiles("/usr/bin").Where(f => new FileInfo(f).LinkTarget is null).Order(StringComparer.Ordinal).Take(MeasuredFiles).ToArray();
         foreach (var name in Names)
@@ -76,10 +93,11 @@ internal sealed class Story(string folder, bool once) : IAsyncDisposable
         foreach (var machine in _machines)
         {
             await service.TrustAsync(machine, cancel);
-            machine.StartAgent(_programs, service.Url, service.CaPath);
+            machine.StartAgent(_programs, service.Url, service.CaPath, _payload.OptionOf(machine));
         }
 
         await service.LoginAsync(fleet, cancel);
+        _receiver.Secret = await fleet.AddWebhookAsync("demonstration", _receiver.Url, "node.failed,node.silent", cancel);
         foreach (var machine in _machines)
             await fleet.EnrolAsync(machine, cancel);
     }
@@ -102,6 +120,27 @@ internal sealed class Story(string folder, bool once) : IAsyncDisposable
         }
     }
 
+    private async Task CheckPayloadAsync(CancellationToken cancel)
+    {
+        if (!_payload!.IsAt(_machines[0]))
+            throw new DemoException($"{Names[0]} should still have the payload.");
+        var decisions = await _payload.DecisionsAsync(cancel);
+        if (decisions.GetValueOrDefault(Names[0]) != "granted" || decisions.GetValueOrDefault(Names[1]) != "node_failed")
+            throw new DemoException($"{Names[0]} should be granted the payload and {Names[1]} refused as failed; it is: {string.Join(", ", decisions)}");
+        var released = await _payload.ReleasedToAsync(cancel);
+        if (!released.SequenceEqual([Names[0], Names[1]]))
+            throw new DemoException($"The ledger should have one release to {Names[0]} and one to {Names[1]}, and has: {string.Join(", ", released)}");
+    }
+
+    private bool IsTold(string type, string subject) => _receiver!.All.Any(t => t.Type == type && t.Subject == subject);
+
+    private void CheckTold()
+    {
+        var told = _receiver!.All.Select(static t => $"{t.Type} {t.Subject}").Order(StringComparer.Ordinal).ToArray();
+        if (_receiver.Refused > 0 || !told.SequenceEqual([$"node.failed {Names[1]}", $"node.silent {Names[2]}"]))
+            throw new DemoException($"The webhook should have told of {Names[1]} failing and {Names[2]} falling silent, each once; it told: {string.Join(", ", told)}; {_receiver.Refused} without a signature that fits.");
+    }
+
     private static void CheckStates(Fleet fleet, long before)
     {
         Expect(Names[0], NodeState.Pending, NodeState.Trusted);
@@ -121,6 +160,12 @@ internal sealed class Story(string folder, bool once) : IAsyncDisposable
             if (!seen.SequenceEqual(expected.SkipWhile(s => s == NodeState.Pending)))
                 throw new DemoException($"{name} should have been {string.Join(", then ", expected)}, and was {string.Join(", then ", fleet.Seen[name])}.");
         }
+    }
+
+    private void Say(string what)
+    {
+        if (once)
+            Console.WriteLine(what); // otherwise the live table has the terminal
     }
 
     private async Task TellAsync(string what, CancellationToken cancel)

@@ -45,7 +45,7 @@ public sealed class RetentionTests(AzuriteFixture fixture) : IDisposable
 
         Assert.Empty(fuse?.Unconditional ?? []);
         var told = (await service.Get<IEventStore>().ListAsync(new EventQuery(EventRecord.Service, [EventTypes.Retention]), null, 10, Cancel)).Items;
-        Assert.EndsWith(": 4 verdicts, 0 events.", Assert.Single(told).Detail, StringComparison.Ordinal); // all of them have one time, and so one key: the first
+        Assert.EndsWith(": 4 verdicts, 0 events, 0 deliveries, 0 expired tokens.", Assert.Single(told).Detail, StringComparison.Ordinal); // all of them have one time, and so one key: the first
     }
 
     [Fact]
@@ -56,6 +56,30 @@ public sealed class RetentionTests(AzuriteFixture fixture) : IDisposable
         await AddAsync(nodes, verdicts, Id, "pppppppppppppppp", unsettledFrom: 2);
         await service.Get<Retention>().RunAsync(Cancel);
         Assert.Equal([.. Enumerable.Range(2, 14).Select(static i => (long)i)], (await verdicts.ListSinceAsync(Id, 0, 100, Cancel)).Select(static v => v.Message.Attestation));
+    }
+
+    [Fact]
+    public async Task What_was_delivered_and_what_expired_goes_with_the_events_of_its_time()
+    {
+        await using var receiver = await HookServer.StartAsync(204, "", 0);
+        await using var service = await TestService.StartAsync(folder: _folder, clock: _clock, configure: o => o with { KeepEvents = TimeSpan.FromDays(30), AllowedOutbound = [receiver.Authority] });
+        await service.PutWebhookAsync("w", receiver, "{}");
+        foreach (var name in (string[])["short", "long"])
+            (await service.Operator.SendAsync("POST", "/v1/tokens", new System.Text.Json.Nodes.JsonObject { ["name"] = name, ["role"] = "auditor", ["days"] = name == "short" ? 1 : 365 })).Expect(System.Net.HttpStatusCode.Created);
+        await service.HappenAsync("node", EventTypes.NodeFailed);
+        await service.DeliverAsync();
+        Assert.NotEmpty(await service.DeliveriesAsync("w", "deliveries"));
+        _clock.Advance(TimeSpan.FromDays(29));
+        await service.Get<Retention>().RunAsync(Cancel);
+        var kept = (await service.DeliveriesAsync("w", "deliveries")).Length;
+        Assert.NotEqual(0, kept);
+
+        _clock.Advance(TimeSpan.FromDays(3));
+        await service.Get<Retention>().RunAsync(Cancel);
+        Assert.DoesNotContain(await service.DeliveriesAsync("w", "deliveries"), static d => d!.ToString().Contains("node.failed", StringComparison.Ordinal));
+        var tokens = (await service.Operator.SendAsync("GET", "/v1/tokens")).Text;
+        Assert.Contains("\"long\"", tokens, StringComparison.Ordinal);
+        Assert.DoesNotContain("\"short\"", tokens, StringComparison.Ordinal);
     }
 
     [Fact]

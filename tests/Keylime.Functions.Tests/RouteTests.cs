@@ -116,7 +116,8 @@ public sealed class RouteTests
                     using var client = service.CreateClient(null);
                     if (forwarded)
                         client.DefaultRequestHeaders.Add("X-Forwarded-For", "198.51.100.7");
-                    var reply = await client.SendAsync(method, PathOf(route, "nobody"));
+                    client.DefaultRequestHeaders.TransferEncodingChunked = method == "POST"; // as the host sends its envelopes
+                    var reply = await client.SendAsync(method, PathOf(route, "nobody"), method == "POST" ? "{}" : null);
                     var trigger = rules.Callers == Caller.HostTrigger;
                     Assert.Equal((trigger, forwarded) switch { (true, false) => HttpStatusCode.OK, (true, true) => HttpStatusCode.Forbidden, _ => HttpStatusCode.Unauthorized }, reply.Status);
                     combinations++;
@@ -160,18 +161,21 @@ public sealed class RouteTests
         var port = FreePort();
         await using var service = await TestService.StartAsync(configure: o => o with { HandlerPort = port });
         Assert.Equal(HttpStatusCode.OK, await CallAsync(null, null));
+        Assert.Equal(HttpStatusCode.Forbidden, await CallAsync(null, null, chunked: false)); // what a client sent where requests are forwarded
         foreach (var header in (string[])["X-Forwarded-Host", "X-Forwarded-For", "X-Forwarded-Proto", "x-ms-invocation-id", "X-ARR-LOG-ID"])
             Assert.Equal(HttpStatusCode.Forbidden, await CallAsync(header, null));
         Assert.Equal(HttpStatusCode.Forbidden, await CallAsync(null, "attest.example.org"));
         Assert.Equal(HttpStatusCode.Forbidden, await CallAsync(null, $"attest.example.org:{port}"));
 
-        async Task<HttpStatusCode> CallAsync(string? header, string? host)
+        async Task<HttpStatusCode> CallAsync(string? header, string? host, bool chunked = true)
         {
             using var client = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
             using var request = new HttpRequestMessage(HttpMethod.Post, "/trg-sweep");
             if (header is not null)
                 request.Headers.Add(header, "x");
             request.Headers.Host = host;
+            request.Content = new StringContent("{}", System.Text.Encoding.UTF8, "application/json");
+            request.Headers.TransferEncodingChunked = chunked;
             return (await client.SendAsync(request, TestContext.Current.CancellationToken)).StatusCode;
         }
     }

@@ -131,6 +131,8 @@ internal sealed class StoreFuse : IFuse
 
         public Task<bool> TryDropAsync(Stored<Delivery> read, CancellationToken cancel) => fuse.WriteAsync(() => inner.TryDropAsync(read, cancel));
 
+        public Task<int> DeleteBeforeAsync(string channel, DateTimeOffset before, int limit, CancellationToken cancel) => fuse.WriteAsync(() => inner.DeleteBeforeAsync(channel, before, limit, cancel));
+
         public Task<Page<Delivery>> LedgerAsync(string channel, Continuation? after, int limit, CancellationToken cancel) => inner.LedgerAsync(channel, after, limit, cancel);
     }
 

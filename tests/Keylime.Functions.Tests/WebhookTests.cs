@@ -4,6 +4,7 @@ using System.Text.Json.Nodes;
 using Keylime.Functions.Notifications;
 using Keylime.Functions.Storage;
 using Keylime.Protocol.Api;
+using Keylime.Testing;
 
 namespace Keylime.Functions.Tests;
 

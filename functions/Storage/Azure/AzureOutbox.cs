@@ -34,6 +34,14 @@ internal sealed class AzureOutbox(AzureAccounts accounts, UnreadableRows unreada
         return _rows.ToPage(rows.ConvertAll(static row => (row.RowKey, AzureTable.Body(row))), next);
     }
 
+    public async Task<int> DeleteBeforeAsync(string channel, DateTimeOffset before, int limit, CancellationToken cancel)
+    {
+        var (rows, _) = await PageAsync(Ledger(channel), channel, new Continuation(KeyRanges.EndOf(EventRecord.TimeKey(before) + "~")), limit, cancel);
+        foreach (var row in rows)
+            await Ledger(channel).TryDeleteAsync(channel, row.RowKey, row.ETag.ToString(), cancel);
+        return rows.Count;
+    }
+
     private static async Task<(List<TableEntity> Rows, Continuation? Next)> PageAsync(AzureTable table, string channel, Continuation? after, int limit, CancellationToken cancel)
     {
         var behind = after?.Key ?? "";

@@ -55,6 +55,12 @@ internal sealed class SqliteOutbox(SqliteDatabase database, UnreadableRows unrea
         return _rows.ToPage(command.ReadRows(), limit);
     }, cancel);
 
+    public Task<int> DeleteBeforeAsync(string channel, DateTimeOffset before, int limit, CancellationToken cancel) => database.WriteAsync(
+        connection => connection.Execute(
+            "DELETE FROM deliveries WHERE channel = $channel AND key IN (SELECT key FROM deliveries WHERE channel = $channel AND key > $key ORDER BY key DESC LIMIT $limit)",
+            ("$channel", channel), ("$key", KeyRanges.EndOf(EventRecord.TimeKey(before) + "~")), ("$limit", limit)),
+        cancel);
+
     private static bool Drop(SqliteConnection connection, Stored<Delivery> read) => connection.Execute(
         "DELETE FROM outbox WHERE channel = $channel AND place = $place AND etag = $read",
         ("$channel", read.Value.Channel), ("$place", read.Value.Place), ("$read", read.ETag)) == 1;
