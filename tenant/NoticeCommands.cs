@@ -2,7 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Security.Cryptography;
 using Keylime.Protocol;
-using Keylime.Protocol.Notices;
+using Keylime.Protocol.Api;
 
 namespace Keylime.Tenant;
 
@@ -30,12 +30,12 @@ internal static class NoticeCommands
             do
             {
                 var count = Math.Clamp(parsed.GetValue(limit) - all.Count, 1, PageSize).ToString(CultureInfo.InvariantCulture);
-                var some = await api.GetAsync($"/v1/notices?limit={count}{(after is null ? "" : "&after=" + Uri.EscapeDataString(after))}", NoticeJson.Default.NoticeList, cancel);
+                var some = await api.GetAsync($"/v1/notices?limit={count}{(after is null ? "" : "&after=" + Uri.EscapeDataString(after))}", ApiJson.Default.NoticeList, cancel);
                 all.AddRange(some.Notices);
                 after = some.Next;
             }
             while (after is not null && all.Count < parsed.GetValue(limit));
-            Output.WriteList(surroundings, formats, parsed, new NoticeList(all), NoticeJson.Default.NoticeList, ["number", "at", "type", "node", "signed", "event"], all.Select(static n => (string?[])
+            Output.WriteList(surroundings, formats, parsed, new NoticeList(all), ApiJson.Default.NoticeList, ["number", "at", "type", "node", "signed", "event"], all.Select(static n => (string?[])
             [
                 n.Notice.Number.ToString(CultureInfo.InvariantCulture), Output.Time(n.Notice.At), n.Notice.Type, n.Notice.Node, n.IsSigned ? "yes" : "no: the vault did not answer", n.Notice.Id,
             ]));

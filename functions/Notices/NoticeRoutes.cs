@@ -3,7 +3,6 @@ using Keylime.Functions.Keys;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
 using Keylime.Protocol.Api;
-using Keylime.Protocol.Notices;
 
 namespace Keylime.Functions.Notices;
 
@@ -13,7 +12,7 @@ internal static class NoticeRoutes
     public static void Map(IEndpointRouteBuilder routes)
     {
         var rules = new RouteRules(Caller.Readers, ApiFamily.Own);
-        routes.MapGet("/v1/notices", ListAsync).Under(rules, new("What machines are told of each other, newest first.", null, NoticeJson.Default.NoticeList) { Query = QueryParameters.Pages });
+        routes.MapGet("/v1/notices", ListAsync).Under(rules, new("What machines are told of each other, newest first.", null, ApiJson.Default.NoticeList) { Query = QueryParameters.Pages });
         routes.MapGet("/v1/notices/key", KeyAsync).Under(rules, new("The public half of the key that signs notices: P-256.", null, ApiJson.Default.VaultKeyMessage));
     }
 
@@ -23,7 +22,7 @@ internal static class NoticeRoutes
             return refusal;
         var page = await notices.ListOfAsync(NoticeRecord.KeyPrefix, start, count, cancel);
         return Answer.Json(
-            StatusCodes.Status200OK, new NoticeList([.. page.Items.Select(static n => new PostedNotice(n.Notice, n.Signed is not null))]) { Next = page.Next?.ToString() }, NoticeJson.Default.NoticeList);
+            StatusCodes.Status200OK, new NoticeList([.. page.Items.Select(static n => new PostedNotice(n.Notice, n.Signed is not null))]) { Next = page.Next?.ToString() }, ApiJson.Default.NoticeList);
     }
 
     private static async Task<IResult> KeyAsync(IVault vault, CancellationToken cancel)

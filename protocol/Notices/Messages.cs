@@ -40,16 +40,6 @@ public sealed record NoticeBatch(IReadOnlyList<string> Notices, long Next)
     public bool Lost { get; init; }
 }
 
-/// <summary>A notice as operators see it.</summary>
-/// <param name="IsSigned">By the vault; what is not yet, because the vault did not answer, is told to nobody, and neither is what comes behind it.</param>
-public sealed record PostedNotice(Notice Notice, bool IsSigned);
-
-/// <summary><c>GET /v1/notices</c>: newest first.</summary>
-public sealed record NoticeList(IReadOnlyList<PostedNotice> Notices)
-{
-    public string? Next { get; init; }
-}
-
 /// <summary>The first part of a signed notice (RFC 7515, section 4).</summary>
 /// <param name="Typ"><see cref="SignedNotice.Type"/>: what the same key signs for other ends is no notice.</param>
 /// <param name="Kid">The version of the key. It chooses nothing: whoever verifies knows which keys count.</param>
@@ -68,6 +58,5 @@ public sealed record NoticeHeader(string Alg, string Typ, string Kid)
     RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(Notice))]
 [JsonSerializable(typeof(NoticeBatch))]
-[JsonSerializable(typeof(NoticeList))]
 [JsonSerializable(typeof(NoticeHeader))]
 public sealed partial class NoticeJson : JsonSerializerContext;

@@ -92,7 +92,7 @@ public sealed partial class HouseTests
     [Fact]
     public void The_agent_listens_on_no_port_and_starts_no_program_but_a_local_action()
     {
-        var action = Path.Combine(Checkout.Root, "agent", "Notices", "ActionProcess.cs");
+        var action = Path.Combine(Checkout.Root, "agent", "Notices", "NativePrograms.cs");
         Assert.Matches(Starting(), File.ReadAllText(action));
         foreach (var folder in (string[])["agent", "tpm", "protocol"])
         {
