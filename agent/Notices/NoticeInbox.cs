@@ -1,5 +1,4 @@
 using System.Security.Cryptography;
-using System.Text.Json;
 using Keylime.Protocol;
 using Keylime.Protocol.Notices;
 
@@ -160,9 +159,9 @@ internal sealed class NoticeInbox
 
     private async Task PassAsync(long upTo, string why, CancellationToken cancel)
     {
-        var lost = new LostNotices(LostNotices.TypeName, _cursor.After + 1, upTo, why);
+        var lost = new LostNotices(_cursor.After + 1, upTo, why);
         Log.Error($"Notices {lost.From} to {lost.To} were NOT dealt with: {why}.");
-        await ActAsync(LostNotices.TypeName, JsonSerializer.SerializeToUtf8Bytes(lost, NoticeCursorJson.Default.LostNotices), cancel);
+        await ActAsync(LostNotices.TypeName, lost.ToJson(), cancel);
         Keep(_cursor with { After = Math.Max(0, upTo) });
     }
 

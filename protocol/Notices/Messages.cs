@@ -40,16 +40,10 @@ public sealed record NoticeBatch(IReadOnlyList<string> Notices, long Next)
     public bool Lost { get; init; }
 }
 
-/// <summary>The first part of a signed notice (RFC 7515, section 4).</summary>
-/// <param name="Typ"><see cref="SignedNotice.Type"/>: what the same key signs for other ends is no notice.</param>
-/// <param name="Kid">The version of the key. It chooses nothing: whoever verifies knows which keys count.</param>
-public sealed record NoticeHeader(string Alg, string Typ, string Kid)
-{
-    /// <summary>Extensions that must be understood; none are.</summary>
-    public IReadOnlyList<string>? Crit { get; init; }
-}
+/// <summary>What an agent has to know of a notice to deal with it; the rest is for the action.</summary>
+public readonly record struct NoticeHead(long Number, string Type, string Node);
 
-/// <summary>Notices and what is around them. Members nobody knows are passed over, so that an older agent hears a newer service; no member is there twice.</summary>
+/// <summary>A notice as it is signed.</summary>
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull,
@@ -57,6 +51,4 @@ public sealed record NoticeHeader(string Alg, string Typ, string Kid)
     RespectNullableAnnotations = true,
     RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(Notice))]
-[JsonSerializable(typeof(NoticeBatch))]
-[JsonSerializable(typeof(NoticeHeader))]
 public sealed partial class NoticeJson : JsonSerializerContext;

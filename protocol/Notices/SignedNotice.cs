@@ -12,7 +12,7 @@ namespace Keylime.Protocol.Notices;
 /// </summary>
 public static class SignedNotice
 {
-    /// <summary>The header's <c>typ</c>.</summary>
+    /// <summary>The header's <c>typ</c>: what the same key signs for other ends is no notice.</summary>
     public const string Type = "keylime-notice";
 
     /// <summary>Characters of the whole; the largest notice has less than half of it.</summary>
@@ -21,12 +21,14 @@ public static class SignedNotice
     private const string Algorithm = "ES256";
     private const int SignatureSize = 64;
 
+    private static readonly JsonDocumentOptions Once = new() { AllowDuplicateProperties = false }; // two readers must not see two things
+
     /// <summary>What is to be signed: header and payload, each in base64url, with a dot between them.</summary>
-    /// <param name="keyVersion">Of the key that will sign.</param>
+    /// <param name="keyVersion">Of the key that will sign; letters and digits. It chooses nothing: whoever verifies knows which keys count.</param>
     public static string SigningInput(Notice notice, string keyVersion)
     {
-        var header = JsonSerializer.SerializeToUtf8Bytes(new NoticeHeader(Algorithm, Type, keyVersion), NoticeJson.Default.NoticeHeader);
-        return $"{Base64Url.EncodeToString(header)}.{Base64Url.EncodeToString(JsonSerializer.SerializeToUtf8Bytes(notice, NoticeJson.Default.Notice))}";
+        var header = $$"""{"alg":"{{Algorithm}}","typ":"{{Type}}","kid":"{{JsonEncodedText.Encode(keyVersion)}}"}""";
+        return $"{Base64Url.EncodeToString(Encoding.UTF8.GetBytes(header))}.{Base64Url.EncodeToString(JsonSerializer.SerializeToUtf8Bytes(notice, NoticeJson.Default.Notice))}";
     }
 
     /// <param name="signature">r and s, 32 bytes each.</param>
@@ -36,22 +38,27 @@ public static class SignedNotice
     /// <param name="keys">P-256, each of which counts.</param>
     /// <param name="json">The payload as it was signed.</param>
     public static bool TryOpen(
-        string text, IReadOnlyList<ECDsa> keys, [NotNullWhen(true)] out Notice? notice, [NotNullWhen(true)] out byte[]? json, [NotNullWhen(false)] out string? why)
+        string text, IReadOnlyList<ECDsa> keys, out NoticeHead head, [NotNullWhen(true)] out byte[]? json, [NotNullWhen(false)] out string? why)
     {
-        (notice, json) = (null, null);
+        (head, json) = (default, null);
         if (text.Length > MaxLength || text.Split('.') is not [var header, var payload, var signature])
             return Not($"three parts, {MaxLength} characters at most, are expected", out why);
         if (!TryDecode(header, out var headerBytes) || !TryDecode(payload, out var payloadBytes) || !TryDecode(signature, out var signatureBytes))
             return Not("a part is no base64url", out why);
-        if (!TryRead(headerBytes, NoticeJson.Default.NoticeHeader, out var head) || head is not { Alg: Algorithm, Typ: Type, Crit: null })
+
+        // Extensions that must be understood (RFC 7515, section 4.1.11): none are.
+        using var read = Parse(headerBytes);
+        if (TextOf(read, "alg") != Algorithm || TextOf(read, "typ") != Type || read!.RootElement.TryGetProperty("crit", out _))
             return Not($"its header does not say {Algorithm} and {Type}", out why);
 
         var signed = Encoding.ASCII.GetBytes($"{header}.{payload}");
         if (signatureBytes.Length != SignatureSize || !keys.Any(key => key.VerifyData(signed, signatureBytes, HashAlgorithmName.SHA256, DSASignatureFormat.IeeeP1363FixedFieldConcatenation)))
             return Not("none of the keys that are known here signed it", out why);
-        if (!TryRead(payloadBytes, NoticeJson.Default.Notice, out notice) || notice.Number < 1)
+        using var notice = Parse(payloadBytes);
+        if (TextOf(notice, "type") is not { } type || TextOf(notice, "node") is not { } node
+            || !notice!.RootElement.TryGetProperty("number", out var element) || element.ValueKind != JsonValueKind.Number || !element.TryGetInt64(out var number) || number < 1)
             return Not("it is signed, and no notice", out why);
-        (json, why) = (payloadBytes, null);
+        (head, json, why) = (new NoticeHead(number, type, node), payloadBytes, null);
         return true;
     }
 
@@ -67,18 +74,18 @@ public static class SignedNotice
         return bytes is not null;
     }
 
-    private static bool TryRead<T>(byte[] json, System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type, [NotNullWhen(true)] out T? value)
-        where T : class
+    private static JsonDocument? Parse(byte[] json)
     {
         try
         {
-            value = JsonSerializer.Deserialize(json, type);
+            return JsonDocument.Parse(json, Once);
         }
         catch (JsonException)
         {
-            value = null;
+            return null;
         }
-
-        return value is not null;
     }
+
+    private static string? TextOf(JsonDocument? document, string name) =>
+        document?.RootElement is { ValueKind: JsonValueKind.Object } root && root.TryGetProperty(name, out var element) && element.ValueKind == JsonValueKind.String ? element.GetString() : null;
 }

@@ -32,7 +32,9 @@ public sealed class NoticeTests(AzuriteFixture fixture)
         Assert.Equal(1, told["notices_next"]!.GetValue<long>());
         var text = Assert.Single(told["notices"]!.AsArray())!.GetValue<string>();
         using var key = await KeyAsync(service);
-        Assert.True(SignedNotice.TryOpen(text, [key], out var notice, out var json, out var why), why);
+        Assert.True(SignedNotice.TryOpen(text, [key], out var head, out var json, out var why), why);
+        var notice = System.Text.Json.JsonSerializer.Deserialize(json, NoticeJson.Default.Notice)!;
+        Assert.Equal(new NoticeHead(1, "node.failed", "bad"), head);
         Assert.Equal((1, "node.failed", "bad"), (notice.Number, notice.Type, notice.Node));
         Assert.Equal(("revocation", "bad", "runtime.not_in_policy"), (notice.Revocation!.Type, notice.Revocation.AgentId, notice.Revocation.EventId.Replace("ima.", "runtime.", StringComparison.Ordinal)));
         Assert.DoesNotContain("customer", Encoding.UTF8.GetString(json), StringComparison.Ordinal); // what is on a machine is no other machine's affair
@@ -250,7 +252,7 @@ public sealed class NoticeTests(AzuriteFixture fixture)
     }
 
     private static async Task<NoticeBatch> AskAsync(TestAgent agent, long after) => System.Text.Json.JsonSerializer.Deserialize(
-        (await agent.Service.Anonymous.SendAsync("GET", $"/v3.0/agents/{agent.Id}/notices?after={after}", token: agent.Token)).Expect(HttpStatusCode.OK).ToJsonString(), NoticeJson.Default.NoticeBatch)!;
+        (await agent.Service.Anonymous.SendAsync("GET", $"/v3.0/agents/{agent.Id}/notices?after={after}", token: agent.Token)).Expect(HttpStatusCode.OK).ToJsonString(), UpstreamJson.Default.NoticeBatch)!;
 
     private static async Task<JsonObject> AttestAsync(TestAgent agent, long after) => (await SubmitAsync(agent, after)).Expect(HttpStatusCode.Accepted)["meta"]!.AsObject();
 

@@ -21,7 +21,7 @@ public sealed class SignedNoticeTests : IDisposable
         var input = SignedNotice.SigningInput(notice, "v1");
         Assert.Equal($"{Encode(Header)}.{Encode(Payload)}", input);
         Assert.True(SignedNotice.TryOpen(SignedNotice.Join(input, Sign(input)), [_key], out var opened, out var json, out _));
-        Assert.Equal(notice, opened);
+        Assert.Equal(new NoticeHead(7, NoticeTypes.Failed, "rack-1"), opened);
         Assert.Equal(Payload, Encoding.UTF8.GetString(json));
     }
 
@@ -39,7 +39,11 @@ public sealed class SignedNoticeTests : IDisposable
     [InlineData(Header, """{"number":0,"id":"evt_7","type":"node.failed","node":"rack-1","at":"2026-11-28T12:00:00+00:00"}""", false)]
     [InlineData(Header, """{"number":7,"number":8,"id":"evt_7","type":"node.failed","node":"rack-1","at":"2026-11-28T12:00:00+00:00"}""", false)]
     [InlineData(Header, """{"number":7,"id":"evt_7","type":null,"node":"rack-1","at":"2026-11-28T12:00:00+00:00"}""", false)]
-    [InlineData(Header, """{"number":7}""", false)]
+    [InlineData(Header, """{"number":7,"type":"x"}""", false)]
+    [InlineData(Header, """{"number":7.5,"id":"evt_7","type":"x","node":"y"}""", false)]
+    [InlineData(Header, """{"number":99999999999999999999,"id":"evt_7","type":"x","node":"y"}""", false)]
+    [InlineData(Header, "[]", false)]
+    [InlineData("[]", Payload, false)]
     [InlineData(Header, "null", false)]
     [InlineData("null", Payload, false)]
     public void Of_what_is_signed_only_a_notice_opens(string header, string payload, bool good)
