@@ -78,6 +78,8 @@ internal sealed class ServiceApi : IDisposable
     {
         try
         {
+            if (content is not null)
+                await content.LoadIntoBufferAsync(cancel); // its length goes ahead: what is sent in chunks does not pass every host of functions
             using var request = new HttpRequestMessage(method, path) { Content = content };
             using var response = await _http.SendAsync(request, cancel);
             var body = await response.Content.ReadAsByteArrayAsync(cancel);

@@ -19,7 +19,7 @@ internal sealed class Payload(Fleet fleet, string folder) : IDisposable
     {
         if (OperatingSystem.IsWindows())
             throw new DemoException("There is no tmpfs here.");
-        Directory.CreateDirectory(_memory, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        Directory.CreateDirectory(FolderOf(machine), UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
         return $"payload_dir = \"{FolderOf(machine)}\"";
     }
 
@@ -40,7 +40,7 @@ internal sealed class Payload(Fleet fleet, string folder) : IDisposable
 
     /// <summary>Whether nothing of a payload is at a machine.</summary>
     public bool IsGoneFrom(Machine machine) =>
-        !Directory.Exists(FolderOf(machine)) || !Directory.EnumerateFiles(FolderOf(machine)).Any(static f => !Path.GetFileName(f).StartsWith('.'));
+        !Directory.EnumerateFiles(FolderOf(machine)).Any(static f => !Path.GetFileName(f).StartsWith('.'));
 
     /// <summary>What the service would decide now, by node.</summary>
     public async Task<IReadOnlyDictionary<string, string>> DecisionsAsync(CancellationToken cancel) =>
