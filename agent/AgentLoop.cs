@@ -1,6 +1,8 @@
 using System.Net;
+using Keylime.Agent.Notices;
 using Keylime.Agent.Payloads;
 using Keylime.Protocol;
+using Keylime.Protocol.Notices;
 using Keylime.Tpm;
 
 namespace Keylime.Agent;
@@ -21,10 +23,14 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
         TimeSpan.FromMilliseconds(options.ExponentialBackoffMaxDelay),
         new Random());
 
+    /// <summary>What notices of other machines start here.</summary>
+    public ActionFolder? Actions { get; init; } = options.NoticeActionsDir.Length > 0 ? new ActionFolder(options.NoticeActionsDir) : null;
+
     /// <summary>Told before each pause, with its length.</summary>
     public Action<TimeSpan> Resting { get; init; } = static _ => { };
 
     private AgentId _id;
+    private NoticeInbox? _notices;
     private bool _registered;
     private SessionToken? _token;
     private bool _tokenIsNew;
@@ -39,6 +45,18 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
         using var verifier = new ServiceClient(options.VerifierUrl, options.VerifierCa);
         await using var payloads = new PayloadKeeper(options.PayloadDir, verifier, time);
         payloads.Start();
+        try
+        {
+            return await RunAsync(registrar, verifier, payloads, once, cancel);
+        }
+        finally
+        {
+            await (_notices?.Idle ?? Task.CompletedTask); // an action that runs when the agent stops is stopped too
+        }
+    }
+
+    private async Task<int> RunAsync(ServiceClient registrar, ServiceClient verifier, PayloadKeeper payloads, bool once, CancellationToken cancel)
+    {
         while (true)
         {
             try
@@ -66,10 +84,11 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
         var facts = await MachineFacts.ReadAsync(tpm, cancel);
         var keys = await MachineKeys.OpenAsync(tpm, options, cancel);
         _id = Identify(keys);
+        _notices ??= NoticeInbox.Open(options, _id, Actions, time);
         Log.Info($"Agent {_id}, attestation key {Convert.ToHexStringLower(keys.AttestationKey.Name.Span)}.");
         try
         {
-            var attestation = new Attestation(verifier, _id, ima, uefiLog, bootTime);
+            var attestation = new Attestation(verifier, _id, ima, uefiLog, bootTime) { NoticesAfter = () => _notices?.After };
             while (true)
             {
                 var (pause, exit) = await RoundAsync(registrar, verifier, payloads, attestation, tpm, facts, keys, once, cancel);
@@ -122,6 +141,7 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
             if (outcome.Evaluation == "fail")
                 await payloads.WipeAsync("This machine is not trusted.", caller, cancel);
             Report(outcome);
+            _notices?.Take(outcome.Notices, (after, stop) => AskForNoticesAsync(verifier, after, stop), cancel);
             if (outcome.Evaluation == "pass")
                 await payloads.FollowAsync(caller, outcome.Payloads, tpm, keys, cancel);
             return (Interval(outcome.Next), outcome.Evaluation == "fail" ? Failed : Passed);
@@ -140,6 +160,12 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
             Log.Warning($"The service cannot be reached: {e.Message} Next try in {pause.TotalSeconds:F0} s.");
             return (pause, Failed);
         }
+    }
+
+    private async Task<NoticeBatch> AskForNoticesAsync(ServiceClient verifier, long after, CancellationToken cancel)
+    {
+        var answer = await verifier.SendAsync(HttpMethod.Get, $"v3.0/agents/{_id}/notices?after={after}", null, _token?.Value, static s => s == HttpStatusCode.OK, cancel);
+        return ServiceClient.Read(answer, UpstreamJson.Default.NoticeBatch, "notices");
     }
 
     private TimeSpan After(ServiceRefusedException refusal)

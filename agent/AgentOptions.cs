@@ -81,6 +81,16 @@ internal sealed record AgentOptions
     /// <summary>See <see cref="Tpm.TpmDevices.Open"/>.</summary>
     public string Tpm { get; init; } = "";
 
+    /// <summary>PEM: the keys whose notices of other machines count; empty to ask for none.</summary>
+    public string NoticeKey { get; init; } = "";
+
+    /// <summary>The folder of local actions, absolute; empty for none.</summary>
+    public string NoticeActionsDir { get; init; } = "";
+
+    public string NoticeKeyPath => Path.Combine(KeylimeDir, NoticeKey);
+
+    public string NoticeCursorPath => Path.Combine(KeylimeDir, "notices.json");
+
     public string DataPath => Path.Combine(KeylimeDir, AgentDataPath.Length > 0 ? AgentDataPath : "agent_data.json");
 
     public string UuidPath => Path.Combine(KeylimeDir, "agent_uuid");

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Net;
 using System.Text.Json;
 using Keylime.Protocol;
+using Keylime.Protocol.Notices;
 using Keylime.Protocol.Upstream;
 using Keylime.Tpm;
 
@@ -12,6 +13,9 @@ namespace Keylime.Agent;
 /// <param name="Next">How long until the next one, if the service said.</param>
 internal sealed record AttestationOutcome(string? Evaluation, IReadOnlyList<AttestationFinding> Findings, TimeSpan? Next)
 {
+    /// <summary>What the service tells of other machines, if it was asked and knows of such a thing.</summary>
+    public NoticeBatch? Notices { get; init; }
+
     /// <summary>A digest of the payloads that are meant for this machine; <see langword="null"/> where there are none.</summary>
     public string? Payloads { get; init; }
 }
@@ -21,6 +25,9 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
 {
     private const int QuoteTries = 5;
     private const int MaxInterval = 86_400;
+
+    /// <summary>How far notices were dealt with; <see langword="null"/> where they are not wanted.</summary>
+    public Func<long?> NoticesAfter { get; init; } = static () => null;
 
     public async Task<AttestationOutcome> RunAsync(TpmClient tpm, MachineFacts facts, LoadedKey key, string token, CancellationToken cancel)
     {
@@ -45,7 +52,11 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
             var attributes = document?.Data.Attributes;
             TimeSpan? next = document?.Meta?.SecondsToNextAttestation is { } seconds and >= 0 ? TimeSpan.FromSeconds(Math.Min(seconds, MaxInterval)) : null;
             var evaluation = attributes?.Evaluation is "pending" ? null : attributes?.Evaluation;
-            return new AttestationOutcome(evaluation, attributes?.Findings ?? [], next) { Payloads = document?.Meta?.Payloads };
+            return new AttestationOutcome(evaluation, attributes?.Findings ?? [], next)
+            {
+                Payloads = document?.Meta?.Payloads,
+                Notices = document?.Meta is { NoticesNext: { } behind } meta ? new NoticeBatch(meta.Notices ?? [], behind) { Lost = meta.NoticesLost is true } : null,
+            };
         }
         catch (JsonException e)
         {
@@ -138,7 +149,7 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
 
         order.AddRange(asked.Select(static i => i.EvidenceType).Distinct()
             .Where(t => t == EvidenceItem.TpmQuote || logs.Exists(l => l.Type == t)));
-        return new EvidenceContent(quote, order, logs);
+        return new EvidenceContent(quote, order, logs, NoticesAfter());
     }
 
     private LogEvidence Ima(ChosenParameters? parameters)

@@ -20,12 +20,14 @@ internal sealed class EvidenceContent : HttpContent
     private readonly EvidenceData _quote;
     private readonly IReadOnlyList<string> _order;
     private readonly IReadOnlyList<LogEvidence> _logs;
+    private readonly long? _noticesAfter;
     private readonly long _length;
 
     /// <param name="order">The evidence types in the order in which they were asked for.</param>
-    public EvidenceContent(EvidenceData quote, IReadOnlyList<string> order, IReadOnlyList<LogEvidence> logs)
+    /// <param name="noticesAfter">See <see cref="DocumentMeta.NoticesAfter"/>.</param>
+    public EvidenceContent(EvidenceData quote, IReadOnlyList<string> order, IReadOnlyList<LogEvidence> logs, long? noticesAfter)
     {
-        (_quote, _order, _logs) = (quote, order, logs);
+        (_quote, _order, _logs, _noticesAfter) = (quote, order, logs, noticesAfter);
         using var counter = new CountingStream();
         Write(counter);
         _length = counter.Count;
@@ -77,6 +79,13 @@ internal sealed class EvidenceContent : HttpContent
         json.WriteEndArray();
         json.WriteEndObject();
         json.WriteEndObject();
+        if (_noticesAfter is { } after)
+        {
+            json.WriteStartObject("meta");
+            json.WriteNumber("notices_after", after);
+            json.WriteEndObject();
+        }
+
         json.WriteEndObject();
         yield return 0;
     }

@@ -41,6 +41,8 @@ internal static class OptionsReader
             ["run_as"] = static (o, v) => o with { RunAs = v },
             ["payload_dir"] = static (o, v) => o with { PayloadDir = AbsolutePath("payload_dir", v) },
             ["tpm"] = static (o, v) => o with { Tpm = v },
+            ["notice_key"] = static (o, v) => o with { NoticeKey = v },
+            ["notice_actions_dir"] = static (o, v) => o with { NoticeActionsDir = v },
             ["tls_accept_invalid_certs"] = static (o, v) => Refused(o, "tls_accept_invalid_certs", v),
             ["tls_accept_invalid_hostnames"] = static (o, v) => Refused(o, "tls_accept_invalid_hostnames", v),
             ["enable_iak_idevid"] = static (o, v) => o with { EnableIakIdevid = YesNo("enable_iak_idevid", v) },
@@ -90,6 +92,10 @@ internal static class OptionsReader
             throw new OptionsException($"tpm_signing_alg '{signing}' does not go with tpm_encryption_alg '{options.TpmEncryptionAlg}'.", "rsassa and rsapss go with rsa, ecdsa with ecc");
         if (!Directory.Exists(options.KeylimeDir))
             throw new OptionsException($"keylime_dir '{options.KeylimeDir}' is no folder.", "make it, owned by who the agent runs as, mode 0700");
+        if (options.NoticeActionsDir.Length > 0 && !Path.IsPathRooted(options.NoticeActionsDir))
+            throw new OptionsException($"notice_actions_dir '{options.NoticeActionsDir}' is not absolute.", "/etc/keylime/actions, for example");
+        if (options.NoticeActionsDir.Length > 0 && options.NoticeKey.Length == 0)
+            throw new OptionsException("notice_actions_dir is set, and notice_key is not: no notice would be believed.", "'keylime notice key' prints the key; notice_key names the file that holds it");
         return options with { TpmSigningAlg = signing };
     }
 

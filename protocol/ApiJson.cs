@@ -53,6 +53,7 @@ namespace Keylime.Protocol;
 [JsonSerializable(typeof(ReleaseList))]
 [JsonSerializable(typeof(Payloads.SealedKey))]
 [JsonSerializable(typeof(VaultKeyMessage))]
+[JsonSerializable(typeof(NoticeList))]
 [JsonSerializable(typeof(Health))]
 [JsonSerializable(typeof(System.Text.Json.Nodes.JsonObject))]
 public sealed partial class ApiJson : JsonSerializerContext;

@@ -24,4 +24,5 @@ namespace Keylime.Protocol;
 [JsonSerializable(typeof(Document<AttestationAttributes>))]
 [JsonSerializable(typeof(ListDocument<AttestationAttributes>))]
 [JsonSerializable(typeof(ErrorDocument))]
+[JsonSerializable(typeof(Notices.NoticeBatch))]
 public sealed partial class UpstreamJson : JsonSerializerContext;

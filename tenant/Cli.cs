@@ -53,6 +53,7 @@ internal static class Cli
         root.Subcommands.Add(EndorsementKeyCommands.Create(surroundings, formats));
         root.Subcommands.Add(RuleCommands.Create(surroundings, formats));
         root.Subcommands.Add(WebhookCommands.Create(surroundings, formats));
+        root.Subcommands.Add(NoticeCommands.Create(surroundings, formats));
         root.Subcommands.Add(PayloadCommands.Create(surroundings, formats));
         root.Subcommands.Add(TokenCommands.Create(surroundings, formats));
         root.Subcommands.Add(DoctorCommand.Create(surroundings, formats));

@@ -17,6 +17,9 @@ internal static class QueryParameters
     public const string Digest = "digest";
     public const string Node = "node";
 
+    /// <summary>The same, where places have numbers.</summary>
+    public const string AfterNumber = "after (number)";
+
     /// <summary>Of every list that has pages.</summary>
     public static IReadOnlyList<string> Pages { get; } = [After, Limit];
 
@@ -31,12 +34,13 @@ internal static class QueryParameters
             Since => ("This moment and later.", new JsonObject { ["type"] = "string", ["format"] = "date-time" }),
             Until => ("Before this moment.", new JsonObject { ["type"] = "string", ["format"] = "date-time" }),
             After => ("Where the page begins: the 'next' of the page before.", Text()),
+            AfterNumber => ("The number of the last notice that was dealt with; -1, or none, for none before now.", new JsonObject { ["type"] = "integer", ["minimum"] = -1 }),
             Limit => ("So many at most.", new JsonObject { ["type"] = "integer", ["minimum"] = 1, ["maximum"] = Paging.MaxLimit, ["default"] = Paging.DefaultLimit }),
             Digest => ("An earlier text, by its SHA-256 in hex.", Text()),
             Node => ("Only this node.", Text()),
             _ => throw new ArgumentOutOfRangeException(nameof(name), name, "No query parameter of that name."),
         };
-        return new JsonObject { ["name"] = name, ["in"] = "query", ["description"] = description, ["schema"] = schema };
+        return new JsonObject { ["name"] = name == AfterNumber ? After : name, ["in"] = "query", ["description"] = description, ["schema"] = schema };
     }
 
     private static JsonObject Text() => new() { ["type"] = "string" };

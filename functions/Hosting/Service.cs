@@ -6,6 +6,7 @@ using Keylime.Attestation;
 using Keylime.Functions.Identity;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Nodes;
+using Keylime.Functions.Notices;
 using Keylime.Functions.Notifications;
 using Keylime.Functions.Payloads;
 using Keylime.Functions.Policies;
@@ -119,6 +120,9 @@ internal static partial class Service
         services.AddSingleton<WebhookChanges>();
         services.AddSingleton<WebhookRoutes.Dependencies>();
         services.AddSingleton<ReceiverMaker>();
+        services.AddSingleton<NoticeSigner>();
+        services.AddSingleton<NoticeBoard>();
+        services.AddSingleton<NoticePosting>();
 
         services.AddPayloads();
 

@@ -1,5 +1,6 @@
 using Keylime.Functions.Access;
 using Keylime.Functions.Identity;
+using Keylime.Functions.Notices;
 using Keylime.Functions.Notifications;
 using Keylime.Functions.Payloads;
 using Keylime.Functions.Policies;
@@ -39,6 +40,7 @@ internal static class NodeRoutes
         WebhookActionRoutes.Map(routes);
         DeliveryRoutes.Map(routes);
         PayloadServices.Map(routes);
+        NoticeRoutes.Map(routes);
         Sweep.Map(routes);
         Retention.Map(routes);
         Dispatcher.Map(routes);

@@ -1,23 +1,28 @@
+using Keylime.Functions.Notices;
 using Keylime.Functions.Storage;
 
 namespace Keylime.Functions.Notifications;
 
 /// <summary>
-/// Tells events: first into the outbox of every webhook that wants them, and then into the store. An event that is in the store is in the outboxes, or has
-/// left them; so one that is told again after a crash goes to nobody twice, and one that was told half goes to everybody.
+/// Tells events: first into the outbox of every webhook that wants them and onto the board of notices, and then into the store. An event that is in the store is in the outboxes, or has
+/// left them, and on the board; so one that is told again after a crash goes to nobody twice, and one that was told half goes to everybody.
 /// </summary>
 internal sealed class OutboxedEvents(
-    [FromKeyedServices(StoreServices.EventRows)] IEventStore rows, Webhooks webhooks, IOutbox outbox, DeliverySignal signal, TimeProvider clock) : IEventStore
+    [FromKeyedServices(StoreServices.EventRows)] IEventStore rows, Webhooks webhooks, IOutbox outbox, NoticePosting notices, DeliverySignal signal,
+    TimeProvider clock) : IEventStore
 {
     public async Task AddAsync(EventRecord happened, CancellationToken cancel)
     {
         Webhook[] wanted = [.. (await webhooks.AllAsync(cancel)).Where(webhook => EventFilter.Lets(webhook, happened))];
         var queued = false;
-        if (wanted.Length > 0 && !await rows.IsToldAsync(happened, cancel))
+        var isNotice = NoticePosting.IsTold(happened);
+        if ((wanted.Length > 0 || isNotice) && !await rows.IsToldAsync(happened, cancel))
         {
             var now = clock.GetUtcNow();
             foreach (var webhook in wanted)
                 queued |= await outbox.TryAddAsync(new Delivery { Channel = webhook.Channel, Event = happened, QueuedAt = now, DueAt = now }, cancel);
+            if (isNotice)
+                await notices.PostAsync(happened, cancel);
         }
 
         await rows.AddAsync(happened, cancel);

@@ -15,7 +15,7 @@ internal static class WebhookBody
     /// <param name="source">Who tells, see <see cref="CloudEvent.Source"/>.</param>
     public static byte[] Write(EventRecord happened, string source)
     {
-        var revocation = Revocation(happened);
+        var revocation = RevocationOf(happened);
         var message = new CloudEvent(happened.GlobalId, source, TypePrefix + happened.Type, happened.Subject, happened.At, new WebhookData(happened.Message) { Revocation = revocation })
         {
             Msg = revocation is null ? null : JsonSerializer.Serialize(revocation, ApiJson.Default.RevocationMessage),
@@ -24,8 +24,8 @@ internal static class WebhookBody
         return JsonSerializer.SerializeToUtf8Bytes(message, ApiJson.Default.CloudEvent);
     }
 
-    // What Keylime tells of agents that it polls: evidence that failed, and none that came.
-    private static RevocationMessage? Revocation(EventRecord happened) => happened.Type switch
+    /// <summary>What Keylime tells of agents that it polls: evidence that failed, and none that came.</summary>
+    public static RevocationMessage? RevocationOf(EventRecord happened) => happened.Type switch
     {
         EventTypes.NodeFailed => Revocation(happened, "revocation", happened.Finding ?? "internal.unknown"),
         EventTypes.NodeSilent => Revocation(happened, "comm_error", "internal.verifier.not_reachable"),

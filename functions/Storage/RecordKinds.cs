@@ -60,6 +60,12 @@ internal static class RecordKinds
     public static readonly RecordKind<Release> Releases =
         new("releases", r => r.Key, StorageJson.Default.Release, r => r.Schema, Release.CurrentSchema, Spread: false);
 
+    public static readonly RecordKind<NoticeRecord> Notices =
+        new("notices", n => n.Key, StorageJson.Default.NoticeRecord, n => n.Schema, NoticeRecord.CurrentSchema, Spread: false);
+
+    public static readonly RecordKind<NoticeClaim> NoticeClaims =
+        new("noticeclaims", c => c.EventId, StorageJson.Default.NoticeClaim, c => c.Schema, NoticeClaim.CurrentSchema, Spread: true);
+
     public static readonly RecordKind<AccessToken> AccessTokens =
         new("tokens", t => t.Name, StorageJson.Default.AccessToken, t => t.Schema, AccessToken.CurrentSchema, Spread: false);
 }

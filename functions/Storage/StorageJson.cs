@@ -29,6 +29,8 @@ namespace Keylime.Functions.Storage;
 [JsonSerializable(typeof(PayloadShare))]
 [JsonSerializable(typeof(PayloadClaim))]
 [JsonSerializable(typeof(Release))]
+[JsonSerializable(typeof(NoticeRecord))]
+[JsonSerializable(typeof(NoticeClaim))]
 [JsonSerializable(typeof(AccessToken))]
 [JsonSerializable(typeof(TimerState))]
 internal sealed partial class StorageJson : JsonSerializerContext;

@@ -75,6 +75,7 @@ internal static class StoreServices
         RecordKinds.TrustedCertificates.Name, RecordKinds.EnrolmentRules.Name, RecordKinds.AccessTokens.Name,
         RecordKinds.PolicySigners.Name, RecordKinds.Timers.Name, RecordKinds.Webhooks.Name,
         RecordKinds.Payloads.Name, RecordKinds.PayloadShares.Name, RecordKinds.PayloadClaims.Name, RecordKinds.Releases.Name,
+        RecordKinds.Notices.Name, RecordKinds.NoticeClaims.Name,
     ];
 
     private static void AddRecords(IServiceCollection services, IRecordStores make)
@@ -93,6 +94,8 @@ internal static class StoreServices
         Add(RecordKinds.PayloadShares);
         Add(RecordKinds.PayloadClaims);
         Add(RecordKinds.Releases);
+        Add(RecordKinds.Notices);
+        Add(RecordKinds.NoticeClaims);
 
         void Add<T>(RecordKind<T> kind)
             where T : class => services.AddSingleton(provider => make.Create(provider, kind));

@@ -1,11 +1,12 @@
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Keys;
+using Keylime.Functions.Notices;
 using Keylime.Functions.Storage;
 
 namespace Keylime.Functions.Verifier;
 
 /// <summary>
-/// Deletes verdicts, events and what became of their delivery that are older than the operator wants them kept, and tokens that opened nothing for as long; off unless that is said. Each run does a part of the fleet, and the next one
+/// Deletes verdicts, events and what became of their delivery that are older than the operator wants them kept, and tokens that opened nothing for as long; off unless that is said. And notices behind the newest ones. Each run does a part of the fleet, and the next one
 /// goes on there; what is done twice is done.
 /// </summary>
 /// <remarks>
@@ -13,7 +14,7 @@ namespace Keylime.Functions.Verifier;
 /// taken in yet. So no nonce can be spent again: the row of an attestation that could still be answered is never deleted.
 /// </remarks>
 internal sealed class Retention(
-    INodeStore nodes, IVerdictStore verdicts, IEventStore events, IOutbox outbox, IRecordStore<Webhook> webhooks, IRecordStore<AccessToken> tokens, IRecordStore<TimerState> timers, TimeProvider clock, ServiceOptions options, ILogger<Retention> log) : BackgroundService
+    INodeStore nodes, IVerdictStore verdicts, IEventStore events, IOutbox outbox, IRecordStore<Webhook> webhooks, IRecordStore<AccessToken> tokens, NoticePosting notices, IRecordStore<TimerState> timers, TimeProvider clock, ServiceOptions options, ILogger<Retention> log) : BackgroundService
 {
     private const string Name = "retention";
     private const int NodesAPage = 100;
@@ -31,6 +32,7 @@ internal sealed class Retention(
         var now = clock.GetUtcNow();
         var (old, delivered, expired) = options.KeepEvents is { } keepEvents ? await DeleteEventsAsync(now - keepEvents, cancel) : default;
         var judged = options.KeepVerdicts is { } keepVerdicts ? await DeleteVerdictsAsync(now - keepVerdicts, now, cancel) : 0;
+        await notices.TrimAsync(cancel);
         if (old + judged + delivered + expired > 0)
             await events.AddAsync(EventRecord.Of(EventRecord.Service, now, EventTypes.Retention, $"Deleted as older than they are to be kept: {judged} verdicts, {old} events, {delivered} deliveries, {expired} expired tokens."), cancel);
     }
@@ -124,7 +126,5 @@ internal sealed class Retention(
         || (verdict.Evidence is not null && verdict.Message.Clock?.ResetCount == node.Clock?.ResetCount);
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
-        options.HandlerPort is null && options is not { KeepEvents: null, KeepVerdicts: null }
-            ? Repeating.RunAsync(Interval, clock, RunAsync, log, stoppingToken)
-            : Task.CompletedTask; // the host's timer calls, or nothing is to be deleted
+        options.HandlerPort is null ? Repeating.RunAsync(Interval, clock, RunAsync, log, stoppingToken) : Task.CompletedTask; // the host's timer calls
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Keylime.Functions.Hosting;
+using Keylime.Functions.Notices;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
 using Keylime.Protocol.Upstream;
@@ -19,7 +20,7 @@ internal static partial class SubmitEvidence
 
     private static async Task<IResult> HandleAsync(
         AgentId id, string number, HttpContext context, IVerdictStore verdicts, IEventStore events, Settlement settlement, Judge judge,
-        Payloads.PayloadCatalog payloads, TimeProvider clock, ILogger<VerdictRecord> log, CancellationToken cancel)
+        Payloads.PayloadCatalog payloads, NoticeBoard notices, TimeProvider clock, ILogger<VerdictRecord> log, CancellationToken cancel)
     {
         if (!MediaTypes.IsJsonApi(context.Request.ContentType))
             return new Refusal(StatusCodes.Status415UnsupportedMediaType, "unsupported_media_type", $"Content-Type {MediaTypes.JsonApi} is expected.");
@@ -46,7 +47,12 @@ internal static partial class SubmitEvidence
         if (!ReportedEvidence.TryRead(open, request.Data.Attributes, out var evidence, out var refusal))
             return refusal;
 
-        var known = await payloads.AllAsync(cancel); // a store that does not answer is met before the nonce is spent
+        if (AgentNotices.Refused(request.Meta?.NoticesAfter) is { } impossible)
+            return impossible;
+
+        // A store that does not answer is met before the nonce is spent.
+        var known = await payloads.AllAsync(cancel);
+        var told = request.Meta?.NoticesAfter is { } last ? await notices.ReadAsync(last, cancel) : null;
         var verdict = await judge.JudgeAsync(stored.Value, open, evidence, receivedAt, cancel);
 
         // This spends the nonce, once, whoever else answers it at the same time. From here on nobody cancels.
@@ -60,6 +66,9 @@ internal static partial class SubmitEvidence
         {
             SecondsToNextAttestation = Nodes.NodeStates.SecondsToNext(id, open.Number, after.Value.IntervalSeconds),
             Payloads = payloads.DigestFor(after.Value, known),
+            Notices = told?.Notices,
+            NoticesNext = told?.Next,
+            NoticesLost = told is { Lost: true } ? true : null,
         });
     }
 

@@ -1,3 +1,4 @@
+using Keylime.Functions.Notices;
 using Keylime.Functions.Payloads;
 
 namespace Keylime.Functions.Verifier;
@@ -17,6 +18,7 @@ internal static class VerifierRoutes
             GetAttestation.Map(group);
             ListAttestations.Map(group);
             AgentPayloadRoutes.Map(group);
+            AgentNotices.Map(group);
         }
     }
 }

@@ -49,6 +49,17 @@ public sealed record DocumentMeta
 
     /// <summary>Ours: a digest of the payloads that are meant for this machine; none where there are none. As long as it stays, nothing has changed.</summary>
     public string? Payloads { get; init; }
+
+    /// <summary>Ours, of an agent: the number of the last notice that it has dealt with, or <see cref="Notices.NoticeBatch.FromNowOn"/>. Absent where it wants none.</summary>
+    public long? NoticesAfter { get; init; }
+
+    /// <summary>Ours, to who asked: see <see cref="Notices.NoticeBatch"/>.</summary>
+    public IReadOnlyList<string>? Notices { get; init; }
+
+    public long? NoticesNext { get; init; }
+
+    /// <summary>Ours: see <see cref="Notices.NoticeBatch.Lost"/>; absent where none were.</summary>
+    public bool? NoticesLost { get; init; }
 }
 
 public sealed record JsonApiVersion(string Version)

@@ -55,11 +55,11 @@ internal sealed class AgentRig : IAsyncDisposable
     };
 
     /// <summary>Runs the loop until something is so, moving the clock on whenever nothing happens.</summary>
-    public async Task RunUntilAsync(ScriptedService service, Func<bool> done, AgentOptions? options = null)
+    public async Task RunUntilAsync(ScriptedService service, Func<bool> done, AgentOptions? options = null, Notices.ActionFolder? actions = null)
     {
         options ??= Options(service.Url);
         using var ima = ImaLogFile.Open(ImaPath);
-        var loop = new AgentLoop(options, () => TpmDevices.Open(Swtpm.Spec), ima, UefiLog, Clock.GetUtcNow(), Clock);
+        var loop = new AgentLoop(options, () => TpmDevices.Open(Swtpm.Spec), ima, UefiLog, Clock.GetUtcNow(), Clock) { Actions = actions };
         using var stop = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token);
         var running = loop.RunAsync(once: false, stop.Token);
         for (var i = 0; !done(); i++)

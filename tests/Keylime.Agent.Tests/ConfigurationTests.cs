@@ -45,6 +45,8 @@ public sealed class ConfigurationTests : IDisposable
     [InlineData("payload-dir", "run/keylime/payloads")]
     [InlineData("iak-idevid-template", "H-9")]
     [InlineData("tpm-ek-profile", "X-1")]
+    [InlineData("notice-actions-dir", "/etc/keylime/actions")] // without a key that makes a notice one
+    [InlineData("notice-actions-dir", "actions")]
     [InlineData("no-such-option", "1")]
     [InlineData("keylime-dir", "/nonexistent")]
     public void A_value_that_cannot_be_is_named(string name, string value)

@@ -128,6 +128,45 @@ public sealed class LoopTests
         Assert.Empty((await rig.Swtpm.RunToolAsync("tpm2_getcap", "handles-loaded-session")).Trim());
     }
 
+    [Fact]
+    public async Task Notices_come_with_answers_are_asked_for_where_more_wait_and_are_not_asked_for_without_a_key()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        using var notices = new NoticeRig();
+        notices.Record("any");
+        var script = new Script
+        {
+            // The start; sixteen, behind which more wait; nothing new.
+            Meta = accepted => accepted switch
+            {
+                1 => ""","notices_next":3""",
+                2 => $",\"notices\":[{string.Join(',', Enumerable.Range(4, 16).Select(i => $"\"{notices.Sign(i)}\""))}],\"notices_next\":19",
+                _ => ""","notices":[],"notices_next":20""",
+            },
+        };
+        await using var service = await ScriptedService.StartAsync(received => received is { Method: "GET", Path: $"/v3.0/agents/{AgentRig.Id}/notices" }
+            ? Scripted.Json(200, $$"""{"notices":["{{notices.Sign(20)}}"],"next":20}""")
+            : script.Answer(received));
+        File.Copy(notices.Options.NoticeKeyPath, Path.Combine(rig.Home, "notice.pem"));
+        await rig.RunUntilAsync(service, () => script.Accepted >= 4 && notices.Done.Length == 17, rig.Options(service.Url) with { NoticeKey = "notice.pem" }, notices.ActionFolder);
+        var asked = service.Requests.Where(static r => r.Method == "PATCH" && r.Path.Contains("attestations", StringComparison.Ordinal)).ToArray();
+        Assert.Equal((-1, 3), (asked[0].Json["meta"]!["notices_after"]!.GetValue<long>(), asked[1].Json["meta"]!["notices_after"]!.GetValue<long>()));
+        Assert.Equal(20, asked[^1].Json["meta"]!["notices_after"]!.GetValue<long>());
+        Assert.All(asked, static r => Assert.Equal(r.Body.Length, r.Length));
+        var get = Assert.Single(service.Requests, static r => r.Method == "GET" && r.Path.EndsWith("notices", StringComparison.Ordinal));
+        Assert.StartsWith("Bearer ", get.Authorization, StringComparison.Ordinal);
+        Assert.Equal(Enumerable.Range(4, 17).Select(static i => $"any {NoticeRig.Json(i)}"), notices.Done);
+
+        // Without a key nothing is asked for, and nothing that comes all the same is taken.
+        await using var other = await AgentRig.StartAsync(lines: 2);
+        var plain = new Script { Meta = script.Meta };
+        await using var again = await ScriptedService.StartAsync(plain.Answer);
+        await other.RunUntilAsync(again, () => plain.Accepted == 2, actions: notices.ActionFolder);
+        Assert.All(again.Requests.Where(static r => r.Method == "PATCH"), static r => Assert.Null(r.Json["meta"]));
+        Assert.False(File.Exists(Path.Combine(other.Home, "notices.json")));
+        Assert.Equal(17, notices.Done.Length);
+    }
+
     /// <summary>A service as it should be, but for one answer.</summary>
     private sealed class Script
     {
@@ -136,6 +175,9 @@ public sealed class LoopTests
         public int[] Offsets { get; init; } = [0];
 
         public string? Location { get; init; }
+
+        /// <summary>More members of an answer's <c>meta</c>, by how many were accepted.</summary>
+        public Func<int, string> Meta { get; init; } = static _ => "";
 
         public int Asked { get; private set; }
 
@@ -169,7 +211,7 @@ public sealed class LoopTests
                     return Scripted.Json(201, body.ToJsonString()).With("Location", Location ?? $"/v3.0/agents/{AgentRig.Id}/attestations/{Asked}");
                 default:
                     Accepted++;
-                    return Scripted.Json(202, """{"data":{"type":"attestation","attributes":{"stage":"evaluating_evidence","evidence":[]}},"meta":{"seconds_to_next_attestation":60}}""");
+                    return Scripted.Json(202, """{"data":{"type":"attestation","attributes":{"stage":"evaluating_evidence","evidence":[]}},"meta":{"seconds_to_next_attestation":60META}}""".Replace("META", Meta(Accepted), StringComparison.Ordinal));
             }
         }
     }

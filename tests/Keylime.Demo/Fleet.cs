@@ -94,6 +94,7 @@ internal sealed class Fleet(Programs programs)
         return exit == 0 ? output : throw new DemoException($"keylime {string.Join(' ', args)} ended with {exit}: {errors.Trim()}");
     }
 
-    private async Task<T> AskAsync<T>(System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type, CancellationToken cancel, params IReadOnlyList<string> args) =>
+    /// <summary>What a command of the operator's tool says in JSON.</summary>
+    public async Task<T> AskAsync<T>(System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type, CancellationToken cancel, params IReadOnlyList<string> args) =>
         JsonSerializer.Deserialize(await DoAsync(cancel, args), type) ?? throw new DemoException("The tool answered null.");
 }

@@ -63,6 +63,8 @@ internal sealed class AzureFuse : DelegatingHandler, IFuse
         Records(RecordKinds.PayloadShares);
         Records(RecordKinds.PayloadClaims);
         Records(RecordKinds.Releases);
+        Records(RecordKinds.Notices);
+        Records(RecordKinds.NoticeClaims);
 
         void Records<T>(RecordKind<T> kind)
             where T : class =>

@@ -28,6 +28,15 @@ internal static class CrashQuestions
         }
     }
 
+    /// <summary>Each event that machines are told of is one notice, and the numbers have no gap.</summary>
+    public static async Task NoticesAgreeAsync(this TestService service)
+    {
+        var told = (await service.EventTypesAsync("/v1/events")).Count(Keylime.Protocol.Notices.NoticeTypes.All.Contains);
+        var notices = (await service.Operator.SendAsync("GET", "/v1/notices?limit=1000")).Expect(HttpStatusCode.OK)["notices"]!.AsArray().Select(static n => n!["notice"]!).ToArray();
+        Assert.Equal(Enumerable.Range(1, told), notices.Select(static n => n["number"]!.GetValue<int>()).Reverse());
+        Assert.Equal(told, notices.Select(static n => n["id"]!.GetValue<string>()).Distinct().Count());
+    }
+
     /// <param name="most">Verdicts that there may be: a request that is repeated may be an attestation more.</param>
     public static async Task CountsAgreeAsync(this TestService service, int most = 2)
     {

@@ -89,6 +89,7 @@ public abstract class CrashTests(AzuriteFixture? azurite)
             clock.Advance(TimeSpan.FromSeconds(1));
             await using var restarted = await TestService.StartAsync(Install, folder, clock, configure: change.Options);
             await then(restarted, agent);
+            await restarted.NoticesAgreeAsync();
             Assert.Empty(fuse.Unconditional);
             return !fuse.Blown;
         }

@@ -87,6 +87,7 @@ public sealed class OutboxCrashTests(AzuriteFixture fixture)
             await restarted.DeliverAsync();
 
             Assert.Equal(1, await restarted.CountEventsAsync("node.failed"));
+            await restarted.NoticesAgreeAsync();
             Assert.NotEmpty(receiver.Requests);
             Assert.Single(receiver.Ids().Distinct());
             Assert.Single(receiver.Requests.Select(static r => r.Body).Distinct());

@@ -37,6 +37,8 @@ internal sealed class StoreFuse : IFuse
         Records<PayloadShare>();
         Records<PayloadClaim>();
         Records<Release>();
+        Records<NoticeRecord>();
+        Records<NoticeClaim>();
 
         void Records<T>()
             where T : class => Decorate<IRecordStore<T>>(services, inner => new FusedRecords<T>(this, inner));
