@@ -1,4 +1,6 @@
+using System.Text.Json;
 using Keylime.Demo;
+using Keylime.Protocol;
 using Keylime.Protocol.Api;
 using Keylime.Testing;
 
@@ -9,6 +11,7 @@ internal sealed class Bench : IAsyncDisposable
 {
     public const string Node = "machine";
 
+    private const string PayloadName = "db.key";
     private const int Interval = 3;
 
     // An attestation of a machine that is emulated takes a second or two; a reboot between two of them half a minute.
@@ -114,6 +117,37 @@ internal sealed class Bench : IAsyncDisposable
 
     /// <summary>Another policy under the name that the node has.</summary>
     public Task PutRuntimePolicyAsync(string path, CancellationToken cancel) => _fleet.DoAsync(cancel, "policy", "put", Node, path);
+
+    /// <summary>Puts a secret for the machine that only a boot opens which is good in all that is judged.</summary>
+    public async Task PutPayloadAsync(string content, CancellationToken cancel)
+    {
+        var file = Path.Combine(Folder, "payload");
+        await File.WriteAllTextAsync(file, content, cancel);
+        await _fleet.DoAsync(cancel, "payload", "put", PayloadName, "--file", file, "--node", Node, "--require", "identity,boot,runtime", "--pcrs", "0,2,4,7,8,9", "--max-age", "10m");
+    }
+
+    /// <summary>What the machine has of it; empty where it has nothing.</summary>
+    public Task<string> ReadPayloadAsync(CancellationToken cancel) => Machine.RunAsync($"cat /run/keylime/payloads/{PayloadName} 2>/dev/null || true", cancel);
+
+    /// <summary>Looks until the machine has that of it.</summary>
+    public async Task WaitForPayloadAsync(string content, CancellationToken cancel)
+    {
+        var start = TimeProvider.System.GetTimestamp();
+        while ((await ReadPayloadAsync(cancel)).Trim() != content)
+        {
+            if (TimeProvider.System.GetElapsedTime(start) > Patience)
+                throw new VmException($"The payload is not '{content}' within {Patience.TotalSeconds:0} s. The agent says: {await Machine.RunAsync("tail -n 10 /run/keylime/agent.log", cancel)}");
+            await Task.Delay(500, cancel);
+        }
+    }
+
+    /// <summary>What the service would decide now on a request for it, and how often it was released.</summary>
+    public async Task<(string Decision, int Releases)> AskPayloadAsync(CancellationToken cancel)
+    {
+        var grants = JsonSerializer.Deserialize(await _fleet.DoAsync(cancel, "payload", "grants", PayloadName, "--json"), ApiJson.Default.PayloadGrantList)!.Grants;
+        var releases = JsonSerializer.Deserialize(await _fleet.DoAsync(cancel, "payload", "releases", PayloadName, "--json"), ApiJson.Default.ReleaseList)!.Releases;
+        return (grants.Single().Code, releases.Count(static r => r.Granted));
+    }
 
     public Task<NodeDetails> ShowAsync(CancellationToken cancel) => _fleet.ShowAsync(Node, cancel);
 

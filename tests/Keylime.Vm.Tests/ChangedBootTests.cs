@@ -29,6 +29,8 @@ public sealed class ChangedBootTests(EnrolledMachine enrolled) : IClassFixture<E
             var verdict = await bench.WaitForVerdictAsync("of this boot", v => v.Clock?.ResetCount > enrolled.ResetCount, Cancel);
             await Recording.WriteAsync(bench.Machine, name, Cancel);
             enrolled.ResetCount = verdict.Clock!.ResetCount;
+            Assert.Equal(("node_failed", 1), await bench.AskPayloadAsync(Cancel)); // the one of the good boot
+            Assert.Empty((await bench.ReadPayloadAsync(Cancel)).Trim());
             await bench.PowerOffAsync(Cancel);
 
             Assert.Equal("fail", verdict.Evaluation);

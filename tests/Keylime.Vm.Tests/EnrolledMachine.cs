@@ -17,6 +17,8 @@ public sealed class EnrolledMachine : IAsyncLifetime
         await _bench.BootAsync(cancel);
         await _bench.EnrolAsync(cancel);
         ResetCount = (await _bench.WaitForVerdictOnAllAsync(cancel)).Clock!.ResetCount;
+        await _bench.PutPayloadAsync("for good boots", cancel);
+        await _bench.WaitForPayloadAsync("for good boots", cancel);
         await _bench.PowerOffAsync(cancel);
     }
 

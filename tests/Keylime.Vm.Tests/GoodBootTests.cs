@@ -21,6 +21,11 @@ public sealed class GoodBootTests
 
         await Recording.WriteAsync(bench.Machine, "good", Cancel);
 
+        // A secret that it takes all of this to open.
+        await bench.PutPayloadAsync("opened after a good boot", Cancel);
+        await bench.WaitForPayloadAsync("opened after a good boot", Cancel);
+        Assert.Equal(("granted", 1), await bench.AskPayloadAsync(Cancel));
+
         // The policy learns the new program before the machine does.
         const string update = "#!/bin/sh\necho updated\n";
         await AllowAsync(bench, "/usr/local/bin/update", update);
@@ -36,6 +41,8 @@ public sealed class GoodBootTests
         Assert.Equal("ima.not_in_policy", finding.Code);
         Assert.Contains("/usr/local/bin/miner", finding.Detail, StringComparison.Ordinal);
         Assert.Contains("/usr/local/bin/miner", failed.Node.Reason, StringComparison.Ordinal);
+        await bench.WaitForPayloadAsync("", Cancel); // wiped
+        Assert.Equal(("node_failed", 1), await bench.AskPayloadAsync(Cancel));
     }
 
     private static Task<string> RunNewProgramAsync(Bench bench, string path, string text) =>
