@@ -165,7 +165,7 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
     private async Task<NoticeBatch> AskForNoticesAsync(ServiceClient verifier, long after, CancellationToken cancel)
     {
         var answer = await verifier.SendAsync(HttpMethod.Get, $"v3.0/agents/{_id}/notices?after={after}", null, _token?.Value, static s => s == HttpStatusCode.OK, cancel);
-        return ServiceClient.Read(answer, UpstreamJson.Default.NoticeBatch, "notices");
+        return ServiceClient.Read(answer, NoticeBatchJson.Default.NoticeBatch, "notices");
     }
 
     private TimeSpan After(ServiceRefusedException refusal)

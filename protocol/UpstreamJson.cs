@@ -24,5 +24,4 @@ namespace Keylime.Protocol;
 [JsonSerializable(typeof(Document<AttestationAttributes>))]
 [JsonSerializable(typeof(ListDocument<AttestationAttributes>))]
 [JsonSerializable(typeof(ErrorDocument))]
-[JsonSerializable(typeof(Notices.NoticeBatch))]
 public sealed partial class UpstreamJson : JsonSerializerContext;

@@ -11,7 +11,7 @@ internal static class AgentNotices
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapGet("/agents/{id}/notices", HandleAsync).Under(
             new(Caller.Agent, ApiFamily.Attestations),
-            new("What machines are told of each other, 16 at most.", null, UpstreamJson.Default.NoticeBatch) { Query = [QueryParameters.AfterNumber] });
+            new("What machines are told of each other, 16 at most.", null, NoticeBatchJson.Default.NoticeBatch) { Query = [QueryParameters.AfterNumber] });
 
     /// <summary>What is said of a number that cannot be; <see langword="null"/> of one that can, and of none.</summary>
     public static Refusal? Refused(long? after) => after is null or >= NoticeBatch.FromNowOn
@@ -26,6 +26,6 @@ internal static class AgentNotices
         var after = NoticeBatch.FromNowOn;
         return text.Length > 0 && (!long.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out after) || after < NoticeBatch.FromNowOn)
             ? new Refusal(StatusCodes.Status400BadRequest, "invalid_query", Expected)
-            : Answer.Json(StatusCodes.Status200OK, await board.ReadAsync(after, cancel), UpstreamJson.Default.NoticeBatch);
+            : Answer.Json(StatusCodes.Status200OK, await board.ReadAsync(after, cancel), NoticeBatchJson.Default.NoticeBatch);
     }
 }

@@ -52,3 +52,12 @@ public readonly record struct NoticeHead(long Number, string Type, string Node);
     RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(Notice))]
 public sealed partial class NoticeJson : JsonSerializerContext;
+
+/// <summary>What an agent reads of notices: apart from the above, which only the service needs.</summary>
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase,
+    AllowDuplicateProperties = false,
+    RespectNullableAnnotations = true,
+    RespectRequiredConstructorParameters = true)]
+[JsonSerializable(typeof(NoticeBatch))]
+public sealed partial class NoticeBatchJson : JsonSerializerContext;

@@ -252,7 +252,7 @@ public sealed class NoticeTests(AzuriteFixture fixture)
     }
 
     private static async Task<NoticeBatch> AskAsync(TestAgent agent, long after) => System.Text.Json.JsonSerializer.Deserialize(
-        (await agent.Service.Anonymous.SendAsync("GET", $"/v3.0/agents/{agent.Id}/notices?after={after}", token: agent.Token)).Expect(HttpStatusCode.OK).ToJsonString(), UpstreamJson.Default.NoticeBatch)!;
+        (await agent.Service.Anonymous.SendAsync("GET", $"/v3.0/agents/{agent.Id}/notices?after={after}", token: agent.Token)).Expect(HttpStatusCode.OK).ToJsonString(), NoticeBatchJson.Default.NoticeBatch)!;
 
     private static async Task<JsonObject> AttestAsync(TestAgent agent, long after) => (await SubmitAsync(agent, after)).Expect(HttpStatusCode.Accepted)["meta"]!.AsObject();
 
