@@ -13,6 +13,9 @@ internal sealed record NoticeCursor(long After, DateTimeOffset? BadSince = null)
     private const string AfterName = "after";
     private const string BadSinceName = "badSince";
 
+    /// <summary>The largest number that a notice may have: one a millisecond for thousands of years.</summary>
+    public const long Most = 1L << 53;
+
     public static NoticeCursor Load(string path)
     {
         if (!File.Exists(path))
@@ -32,7 +35,7 @@ internal sealed record NoticeCursor(long After, DateTimeOffset? BadSince = null)
         {
             using var document = JsonDocument.Parse(json);
             if (document.RootElement is not { ValueKind: JsonValueKind.Object } root
-                || !root.TryGetProperty(AfterName, out var after) || after.ValueKind != JsonValueKind.Number || !after.TryGetInt64(out var number) || number < NoticeBatch.FromNowOn)
+                || !root.TryGetProperty(AfterName, out var after) || after.ValueKind != JsonValueKind.Number || !after.TryGetInt64(out var number) || number is < NoticeBatch.FromNowOn or > Most)
                 return null;
             var since = root.TryGetProperty(BadSinceName, out var bad) && bad.ValueKind == JsonValueKind.String && bad.TryGetDateTimeOffset(out var at) ? at : (DateTimeOffset?)null;
             return new NoticeCursor(number, since);

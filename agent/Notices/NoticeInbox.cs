@@ -84,9 +84,15 @@ internal sealed class NoticeInbox
     /// <returns><see langword="false"/> where it is of no use to ask on at once.</returns>
     private async Task<bool> DealAsync(NoticeBatch batch, CancellationToken cancel)
     {
+        if (batch.Next is < 0 or > NoticeCursor.Most) // nobody signed it: a number that none can come behind would end notices for ever
+        {
+            Log.Error($"Notices: the service says that the next is behind {batch.Next}: no number of a notice. They wait.");
+            return false;
+        }
+
         if (_cursor.After == NoticeBatch.FromNowOn)
         {
-            Keep(new NoticeCursor(Math.Max(0, batch.Next)));
+            Keep(new NoticeCursor(batch.Next));
             Log.Info($"Notices of other machines are taken in behind number {_cursor.After}.");
             return false;
         }

@@ -13,6 +13,8 @@ internal sealed class LocalVault(string folder, TimeProvider clock) : IVault, ID
     private const string Sign = "sign";
     private const string Ending = ".p8";
     private const int WrapBits = 3072;
+    private const int MinWrapBits = 2048;
+    private const string P256 = "1.2.840.10045.3.1.7"; // RFC 5480, section 2.1.1.1
 
     private readonly SemaphoreSlim _making = new(1);
 
@@ -127,7 +129,7 @@ internal sealed class LocalVault(string folder, TimeProvider clock) : IVault, ID
             try
             {
                 key.ImportPkcs8PrivateKey(bytes, out _);
-                return true;
+                return key is ECDsa ecdsa ? ecdsa.ExportParameters(includePrivateParameters: false).Curve.Oid.Value == P256 : key.KeySize >= MinWrapBits;
             }
             finally
             {

@@ -37,8 +37,12 @@ internal sealed class NoticeBoard
     public async Task<NoticeBatch> ReadAsync(long after, CancellationToken cancel)
     {
         var newest = await _newest.GetAsync(cancel);
-        if (after == NoticeBatch.FromNowOn || after > newest.Number)
-            return new NoticeBatch([], newest.Number) { Lost = after > newest.Number };
+        if (after == NoticeBatch.FromNowOn)
+            return new NoticeBatch([], newest.Number);
+
+        // Another instance may have told it of one that this one has not seen yet; where there is none of that number, the store was set back.
+        if (after > newest.Number)
+            return await FindAsync(after, cancel) is not null ? new NoticeBatch([], after) : new NoticeBatch([], newest.Number) { Lost = true };
 
         var start = Math.Max(after, newest.Number - Kept);
         var some = start == newest.Number ? []

@@ -71,7 +71,7 @@ public sealed class LocalActionTests : IDisposable
                 File.SetUnixFileMode(_rig.Folder, OwnerAll | UnixFileMode.GroupWrite);
                 break;
             case "of another user":
-                Assert.SkipUnless(Environment.UserName == "root", "Only root gives files away.");
+                Assert.True(Environment.UserName == "root", "Only root gives files away.");
                 await ToolProcess.RunAsync("chown", _rig.Folder, ["65534", path], null);
                 break;
             default:

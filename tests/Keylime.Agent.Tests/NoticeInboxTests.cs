@@ -82,6 +82,20 @@ public sealed class NoticeInboxTests : IDisposable
         Assert.Equal("""{"after":1}""", _rig.Cursor);
     }
 
+    [Theory]
+    [InlineData(long.MaxValue)]
+    [InlineData(-7)]
+    public async Task A_number_that_none_can_come_behind_is_not_believed(long next)
+    {
+        _rig.Record("node.failed");
+        await _rig.TakeAsync(new NoticeBatch([], next));
+        await _rig.TakeAsync(new NoticeBatch([], next) { Lost = true });
+        await _rig.StartAtAsync(0);
+        await _rig.TakeAsync(new NoticeBatch([], next) { Lost = true });
+        await _rig.TakeAsync(1, _rig.Sign(1));
+        Assert.Equal([$"node.failed {NoticeRig.Json(1)}"], _rig.Done);
+    }
+
     [Fact]
     public async Task A_service_that_does_not_have_them_any_more_and_one_that_counts_anew_are_told_of()
     {

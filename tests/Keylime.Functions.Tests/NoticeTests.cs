@@ -160,6 +160,22 @@ public sealed class NoticeTests(AzuriteFixture fixture)
     }
 
     [Fact]
+    public async Task An_instance_that_has_not_seen_the_newest_yet_does_not_call_it_lost()
+    {
+        await using var one = await TestService.StartAsync();
+        using var agent = await TestAgent.EnrolledAsync(one, "node");
+        await one.HappenAsync("x", EventTypes.NodeFailed);
+        await using var other = await TestService.StartAsync(folder: one.Folder, clock: one.Clock);
+        using var there = agent.At(other);
+        there.Token = agent.Token;
+        Assert.Equal(1, (await AskAsync(there, NoticeBatch.FromNowOn)).Next);
+        await one.HappenAsync("y", EventTypes.NodeFailed);
+        Assert.Equal(2, (await AskAsync(agent, 1)).Next);
+        Assert.True(await AskAsync(there, 2) is { Lost: false, Notices.Count: 0, Next: 2 }); // its memory ends with 1
+        Assert.True(await AskAsync(there, 3) is { Lost: true });
+    }
+
+    [Fact]
     public async Task A_vault_that_does_not_answer_holds_up_notices_and_no_verdict()
     {
         await using var service = await TestService.StartAsync();

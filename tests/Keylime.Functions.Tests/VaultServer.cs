@@ -47,6 +47,15 @@ internal sealed class VaultServer : IAsyncDisposable
     /// <summary>Versions that are disabled, deleted and recoverable, or purged, by the answer that they give.</summary>
     public ConcurrentDictionary<string, (int Status, string Code, string? Inner)> Gone { get; } = new();
 
+    /// <summary>Attributes of versions, beside when they were created.</summary>
+    public ConcurrentDictionary<string, JsonObject> Attributes { get; } = new();
+
+    /// <summary>Whether the newest version is refused where it is disabled, or told with that attribute.</summary>
+    public bool RefusesDisabled { get; set; }
+
+    /// <summary>Where a list goes on, if not here.</summary>
+    public string? NextLink { get; set; }
+
     public static async Task<VaultServer> StartAsync()
     {
         var builder = WebApplication.CreateSlimBuilder();
@@ -139,8 +148,17 @@ internal sealed class VaultServer : IAsyncDisposable
 
         switch (context.Request.Method, path)
         {
+            case ("GET", [_, _]) when RefusesDisabled && IsDisabled(versions[^1].Version):
+                await ErrorAsync(context, 403, "Forbidden", "KeyDisabled");
+                break;
             case ("GET", [_, _]):
                 await WriteAsync(context, Bundle(name, versions[^1]));
+                break;
+            case ("GET", [_, _, "versions"]):
+                await ListAsync(context, name, versions);
+                break;
+            case ("GET", [_, _, var version]) when versions.FindIndex(v => v.Version == version) is >= 0 and var at:
+                await WriteAsync(context, Bundle(name, versions[at]));
                 break;
             case ("POST", [_, _, "rotate"]):
                 Make(name);
@@ -156,6 +174,30 @@ internal sealed class VaultServer : IAsyncDisposable
                 await ErrorAsync(context, 404, "KeyNotFound", null);
                 break;
         }
+    }
+
+    // Two to a page, though more were wanted: a vault may give less. The newest come neither first nor last.
+    private async Task ListAsync(HttpContext context, string name, List<(string Version, AsymmetricAlgorithm Key)> versions)
+    {
+        const int Page = 2;
+        var at = int.Parse("0" + context.Request.Query["$skiptoken"], System.Globalization.CultureInfo.InvariantCulture);
+        if (at == 0 && context.Request.Query["maxresults"].ToString() is not "25")
+            Violate("a number of results that was not said or is not given");
+        var items = versions.Select(v => (JsonNode)new JsonObject { ["kid"] = $"https://{Host}/keys/{name}/{v.Version}", ["attributes"] = AttributesOf(v.Version) }).ToArray();
+        var order = items.Skip(items.Length / 2).Concat(items.Take(items.Length / 2)).ToArray();
+        var list = new JsonObject { ["value"] = new JsonArray([.. order.Skip(at).Take(Page)]) };
+        list["nextLink"] = NextLink ?? (at + Page < order.Length ? $"https://{Host}:443/keys/{name}/versions?api-version=7.4&$skiptoken={at + Page}&maxresults=25" : null);
+        await WriteAsync(context, list);
+    }
+
+    private bool IsDisabled(string version) => Attributes.TryGetValue(version, out var attributes) && attributes["enabled"]?.GetValue<bool>() == false;
+
+    private JsonObject AttributesOf(string version)
+    {
+        var attributes = Attributes.TryGetValue(version, out var own) ? own.DeepClone().AsObject() : new JsonObject { ["enabled"] = true };
+        attributes["created"] = 1_700_000_000 + Convert.ToInt64(version, 16);
+        attributes["recoveryLevel"] = "Recoverable";
+        return attributes;
     }
 
     private async Task OperateAsync(HttpContext context, AsymmetricAlgorithm key, string kid, string operation, JsonNode body)
@@ -188,7 +230,7 @@ internal sealed class VaultServer : IAsyncDisposable
         await WriteAsync(context, new JsonObject { ["kid"] = kid, ["value"] = Base64Url.EncodeToString(result) });
     }
 
-    private static JsonObject Bundle(string name, (string Version, AsymmetricAlgorithm Key) newest)
+    private JsonObject Bundle(string name, (string Version, AsymmetricAlgorithm Key) newest)
     {
         var key = new JsonObject { ["kid"] = $"https://{Host}/keys/{name}/{newest.Version}", ["key_ops"] = new JsonArray("sign", "verify") };
         if (newest.Key is RSA rsa)
@@ -202,7 +244,7 @@ internal sealed class VaultServer : IAsyncDisposable
             (key["kty"], key["crv"], key["x"], key["y"]) = ("EC", "P-256", Base64Url.EncodeToString(point.X), Base64Url.EncodeToString(point.Y));
         }
 
-        return new JsonObject { ["key"] = key, ["attributes"] = new JsonObject { ["enabled"] = true, ["created"] = 1_700_000_000, ["recoveryLevel"] = "Recoverable" } };
+        return new JsonObject { ["key"] = key, ["attributes"] = AttributesOf(newest.Version) };
     }
 
     private void Violate(string what) => Violations.Enqueue(what);

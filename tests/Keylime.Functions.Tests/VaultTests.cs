@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text.Json.Nodes;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Keys.Azure;
@@ -126,8 +127,23 @@ public sealed class LocalVaultTests : VaultContract
         Assert.Equal(first.Version, (await Vault.WrappingKeyAsync(Cancel)).Version);
         Assert.IsType<Unwrapped.NoSuchVersion>(await Vault.UnwrapAsync(second.Version, Wrap(second, new byte[32]), Cancel));
         Assert.Equal(new byte[32], await OpenAsync(first.Version, Wrap(first, new byte[32])));
+        using (var small = RSA.Create(1024))
+            await File.WriteAllBytesAsync(Path.Combine(Keys, $"wrap-{first.Version}.p8"), small.ExportPkcs8PrivateKey(), Cancel);
+        await Assert.ThrowsAsync<VaultUnavailableException>(() => Vault.WrappingKeyAsync(Cancel));
         await File.WriteAllTextAsync(Path.Combine(Keys, $"wrap-{first.Version}.p8"), "nothing", Cancel);
         await Assert.ThrowsAsync<VaultUnavailableException>(() => Vault.WrappingKeyAsync(Cancel)); // and none is made in their place
+    }
+
+    [Fact]
+    public async Task A_key_of_another_curve_signs_nothing()
+    {
+        var key = await Vault.SigningKeyAsync(Cancel);
+        foreach (var curve in (ECCurve[])[ECCurve.NamedCurves.nistP384, ECCurve.NamedCurves.brainpoolP256r1])
+        {
+            using var other = ECDsa.Create(curve);
+            await File.WriteAllBytesAsync(Path.Combine(Keys, $"sign-{key.Version}.p8"), other.ExportPkcs8PrivateKey(), Cancel);
+            await Assert.ThrowsAsync<VaultUnavailableException>(() => Vault.SignAsync(new byte[3], Cancel));
+        }
     }
 }
 
@@ -212,6 +228,113 @@ public sealed class KeyVaultTests : VaultContract
         Assert.Equal(new byte[32], await OpenAsync(key.Version, Wrap(key, new byte[32])));
     }
 
+    [Fact]
+    public async Task How_long_a_vault_rests_does_not_hang_on_the_clock_on_the_wall()
+    {
+        var set = new ClockThatIsSet();
+        var vault = new KeyVault(VaultServer.Url, "keylime-wrap", "keylime-sign", VaultServer.Credential(), set, _server!.Transport());
+        await vault.WrappingKeyAsync(Cancel);
+        _server.Instead = static async context =>
+        {
+            context.Response.Headers.RetryAfter = "1";
+            await VaultServer.ErrorAsync(context, 429, "Throttled", null);
+            return true;
+        };
+        await Assert.ThrowsAsync<VaultUnavailableException>(() => vault.UnwrapAsync("a", new byte[384], Cancel));
+        _server.Instead = static _ => Task.FromResult(false);
+        set.Step = TimeSpan.FromDays(-1);
+        await Task.Delay(TimeSpan.FromSeconds(1.2), Cancel);
+        Assert.IsType<Unwrapped.NoSuchVersion>(await vault.UnwrapAsync("a", new byte[384], Cancel));
+    }
+
+    [Theory]
+    [InlineData("Sat, 28 Nov 2026 12:00:20 GMT", 20)]
+    [InlineData("Sat, 28 Nov 2026 11:00:00 GMT", 0)]
+    [InlineData("Sun, 29 Nov 2026 12:00:00 GMT", 300)]
+    [InlineData("2000000000", 300)]
+    [InlineData("soon", 1)]
+    [InlineData(null, 1)]
+    public async Task A_rest_is_read_in_seconds_or_as_a_date_and_has_a_bound(string? said, int seconds)
+    {
+        _server!.Instead = async context =>
+        {
+            context.Response.Headers.RetryAfter = said;
+            await VaultServer.ErrorAsync(context, 503, "ServiceUnavailable", null);
+            return true;
+        };
+        Assert.Equal(TimeSpan.FromSeconds(seconds), (await Assert.ThrowsAsync<VaultUnavailableException>(() => Vault.WrappingKeyAsync(Cancel))).RetryAfter);
+    }
+
+    [Theory]
+    [InlineData("""{"enabled":false}""", false)]
+    [InlineData("""{"enabled":false}""", true)]
+    [InlineData("""{"enabled":true,"exp":1700000100}""", false)]
+    [InlineData("""{"enabled":true,"nbf":2000000000}""", false)]
+    public async Task Where_the_newest_version_is_not_to_be_used_the_newest_of_the_others_is(string attributes, bool refused)
+    {
+        _server!.RefusesDisabled = refused;
+        var first = await Vault.WrappingKeyAsync(Cancel);
+        var versions = new List<VaultKey>();
+        for (var i = 0; i < 4; i++)
+            versions.Add(await Vault.RotateWrappingKeyAsync(Cancel));
+        foreach (var version in versions[2..])
+            _server.Attributes[version.Version] = JsonNode.Parse(attributes)!.AsObject();
+
+        var used = await Connect().WrappingKeyAsync(Cancel);
+        Assert.Equal(versions[1].Version, used.Version);
+        Assert.Equal(versions[1].PublicKey.ToArray(), used.PublicKey.ToArray());
+        Assert.Equal(new byte[32], await OpenAsync(used.Version, Wrap(used, new byte[32])));
+
+        foreach (var version in versions.Append(first))
+            _server.Attributes[version.Version] = JsonNode.Parse(attributes)!.AsObject();
+        Assert.Contains("no version of the key 'keylime-wrap'", (await Assert.ThrowsAsync<VaultUnavailableException>(() => Connect().WrappingKeyAsync(Cancel))).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("https://elsewhere.example/keys/keylime-sign/versions")]
+    [InlineData("http://team.vault.azure.net/keys/keylime-sign/versions")]
+    [InlineData("https://team.vault.azure.net:444/keys/keylime-sign/versions")]
+    [InlineData("https://team.vault.azure.net/keys/keylime-wrap/versions")]
+    [InlineData("versions?page=2")]
+    [InlineData("https://team.vault.azure.net/keys/keylime-sign/versions?api-version=7.4&$skiptoken=1&maxresults=25")] // and there on and on
+    public async Task A_list_goes_on_at_the_same_vault_and_not_for_ever(string link)
+    {
+        _server!.Attributes[_server.Newest(wrap: false)] = JsonNode.Parse("""{"enabled":false}""")!.AsObject();
+        _server.NextLink = link;
+        await Assert.ThrowsAsync<VaultUnavailableException>(() => Vault.SigningKeyAsync(Cancel));
+        Assert.InRange(_server.Requests.Count, 3, 50);
+    }
+
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task A_vault_that_hangs_is_no_key_after_its_time_and_whoever_asked_may_go_before(bool begins)
+    {
+        var hanging = new SemaphoreSlim(0);
+        _server!.Instead = async context =>
+        {
+            if (begins)
+            {
+                await context.Response.WriteAsync("{");
+                await context.Response.Body.FlushAsync();
+            }
+
+            hanging.Release();
+            await Task.WhenAny(Task.Delay(Timeout.Infinite, context.RequestAborted));
+            return true;
+        };
+        var asking = Vault.WrappingKeyAsync(Cancel);
+        await hanging.WaitAsync(Cancel);
+        Clock.Advance(TimeSpan.FromSeconds(10));
+        Assert.Contains("within 10 s", (await Assert.ThrowsAsync<VaultUnavailableException>(() => asking.WaitAsync(TimeSpan.FromSeconds(5), Cancel))).Message, StringComparison.Ordinal);
+
+        using var gone = CancellationTokenSource.CreateLinkedTokenSource(Cancel);
+        asking = Vault.WrappingKeyAsync(gone.Token);
+        await hanging.WaitAsync(Cancel);
+        await gone.CancelAsync();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => asking.WaitAsync(TimeSpan.FromSeconds(5), Cancel));
+    }
+
     [Theory]
     [InlineData(200, "nothing of JSON")]
     [InlineData(200, "{}")]
@@ -255,6 +378,14 @@ public sealed class KeyVaultTests : VaultContract
     [InlineData("--wrap-key", "a/b", false)]
     [InlineData("--sign-key", "a-b", true)]
     public void Options_name_a_vault_and_keys_of_it(string name, string value, bool good) => Assert.Equal(good, ServiceOptions.TryParse([name, value], static _ => null, out _, out _));
+
+    /// <summary>Somebody sets the clock on the wall; the time that goes by is the real one.</summary>
+    private sealed class ClockThatIsSet : TimeProvider
+    {
+        public TimeSpan Step { get; set; }
+
+        public override DateTimeOffset GetUtcNow() => System.GetUtcNow() + Step;
+    }
 
     private KeyVault Connect() => new(VaultServer.Url, "keylime-wrap", "keylime-sign", VaultServer.Credential(), Clock, _server!.Transport());
 }

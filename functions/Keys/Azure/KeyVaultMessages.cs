@@ -26,6 +26,28 @@ internal sealed record JsonWebKey(string Kid, string Kty)
 internal sealed record KeyAttributes
 {
     public bool? Enabled { get; init; }
+
+    /// <summary>From when it is valid; these are seconds since 1970, UTC.</summary>
+    public long? Nbf { get; init; }
+
+    /// <summary>Until when.</summary>
+    public long? Exp { get; init; }
+
+    public long? Created { get; init; }
+}
+
+/// <summary>A page of the versions of a key, enabled and disabled ones.</summary>
+/// <param name="Value">In no order that is promised.</param>
+internal sealed record KeyList(IReadOnlyList<KeyItem> Value)
+{
+    /// <summary>Where the next page is; none behind the last.</summary>
+    public string? NextLink { get; init; }
+}
+
+/// <param name="Kid">As <see cref="JsonWebKey"/> has it.</param>
+internal sealed record KeyItem(string Kid)
+{
+    public KeyAttributes? Attributes { get; init; }
 }
 
 /// <summary>What <c>unwrapkey</c> and <c>sign</c> want.</summary>
@@ -44,6 +66,7 @@ internal sealed record KeyVaultErrorDetail
 
 [JsonSourceGenerationOptions(PropertyNamingPolicy = JsonKnownNamingPolicy.CamelCase, DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull, RespectNullableAnnotations = true, RespectRequiredConstructorParameters = true)]
 [JsonSerializable(typeof(KeyBundle))]
+[JsonSerializable(typeof(KeyList))]
 [JsonSerializable(typeof(KeyOperation))]
 [JsonSerializable(typeof(KeyOperationResult))]
 [JsonSerializable(typeof(KeyVaultError))]
