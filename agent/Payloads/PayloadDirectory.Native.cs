@@ -13,6 +13,7 @@ internal sealed partial class PayloadDirectory
     private const int CloseOnExec = 0x80000;
     private const int LockExclusive = 2;
     private const int LockNonBlocking = 4;
+    private const int LockRelease = 8;
     private const int StatNoFollow = 0x100;
     private const int StatEmptyPath = 0x1000;
     private const uint StatBasic = 0x7FF;

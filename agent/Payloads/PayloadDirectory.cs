@@ -128,7 +128,13 @@ internal sealed partial class PayloadDirectory : IDisposable
             throw Failure($"'{name}' cannot be removed");
     }
 
-    public void Dispose() => _handle.Dispose();
+    public void Dispose()
+    {
+        // A program that is being started shares the descriptor for a moment, and with it the lock: so that is given up, and not only closed.
+        if (!_handle.IsInvalid)
+            _ = FLock(_handle, LockRelease);
+        _handle.Dispose();
+    }
 
     private void Check(int result, string what)
     {
