@@ -1,4 +1,5 @@
 using Keylime.Functions.Hosting;
+using Keylime.Functions.Keys;
 using Keylime.Functions.Storage;
 
 if (args is ["--help" or "-h"])
@@ -20,7 +21,7 @@ try
     await service.RunAsync();
     return 0;
 }
-catch (Exception e) when (e is IOException or UnauthorizedAccessException or StorageUnavailableException or InvalidDataException)
+catch (Exception e) when (e is IOException or UnauthorizedAccessException or StorageUnavailableException or InvalidDataException or VaultUnavailableException)
 {
     Console.Error.WriteLine($"error: the service cannot start: {e.Message}");
     Console.Error.WriteLine($"hint: it needs its data directory, {options.Data}, for itself, and its address, {options.Listen}.");

@@ -1,5 +1,7 @@
+using System.Buffers.Text;
 using System.CommandLine;
 using System.Net.Http.Json;
+using System.Security.Cryptography;
 using System.Text;
 using Keylime.Protocol;
 using Keylime.Protocol.Api;
@@ -12,6 +14,7 @@ internal static class TokenCommands
     public static Command Create(Surroundings surroundings, Formats formats) => new("token", "Tokens of people and programs.")
     {
         Make(surroundings, formats),
+        Prepare(surroundings),
         List(surroundings, formats),
         Revoke(surroundings),
     };
@@ -36,6 +39,25 @@ internal static class TokenCommands
                 Output.WriteJson(surroundings, made with { Token = "" }, ApiJson.Default.CreatedToken);
             else
                 surroundings.Out.WriteLine($"{PlainText.From(made.Name)}: {parsed.GetValue(role)}, until {Output.Time(made.ExpiresAt)}; kept in {PlainText.From(parsed.GetValue(file))}");
+            return Exits.Ok;
+        });
+        return command;
+    }
+
+    // Asks no service: it is for one that is about to be deployed.
+    private static Command Prepare(Surroundings surroundings)
+    {
+        var name = new Argument<string>("NAME") { Description = "The token's name." };
+        var file = new Option<string>("--token-file") { Description = "Where the token is written, for its owner only.", Required = true };
+        var command = new Command("prepare", "Make the first operator's token of a service that is not there yet, and print what to set as its --operator-token.") { name, file };
+        command.SetAction(async (parsed, cancel) =>
+        {
+            if (!AgentId.TryParse(parsed.GetValue(name), null, out var named))
+                throw new CliException(Exits.Usage, "NAME is no name of a token", "1 to 80 of A-Z a-z 0-9 _ . - are expected");
+            var token = Encoding.ASCII.GetBytes($"{named}.{Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32))}");
+            await using var target = Surroundings.CreatePrivateFile(parsed.GetValue(file)!);
+            await target.WriteAsync((byte[])[.. token, (byte)'\n'], cancel);
+            surroundings.Out.WriteLine($"{named}:{Convert.ToHexStringLower(SHA256.HashData(token))}");
             return Exits.Ok;
         });
         return command;

@@ -29,7 +29,7 @@ internal static class QueryParameters
         var (description, schema) = name switch
         {
             State => ("Only nodes of this state.", OneOf(Enum.GetNames<NodeState>().Select(static s => s.ToLowerInvariant()))),
-            Subject => ("Only of this subject: a node's id, policy:NAME, webhook:NAME, or service:", Text()),
+            Subject => ("Only of this subject: a node's id, policy:NAME, webhook:NAME, payload:NAME, or service:", Text()),
             Type => ("Only of these types.", new JsonObject { ["type"] = "array", ["items"] = OneOf(EventTypes.All) }),
             Since => ("This moment and later.", new JsonObject { ["type"] = "string", ["format"] = "date-time" }),
             Until => ("Before this moment.", new JsonObject { ["type"] = "string", ["format"] = "date-time" }),

@@ -13,6 +13,7 @@ internal sealed class RateLimits(TimeProvider clock, ServiceOptions options)
     public const int PerAddress = 1000;
     public const int PerAgent = 15;
     public const int RegistrationsPerAgent = 30;
+    public const int ReleasesPerAgent = 30;
     private const int ProofsPerAgent = 30;
     private const int Flood = 10 * PerAddress;
 
@@ -21,6 +22,7 @@ internal sealed class RateLimits(TimeProvider clock, ServiceOptions options)
     private readonly RateLimit _registrations = new(RegistrationsPerAgent, clock);
     private readonly RateLimit _agents = new(PerAgent, clock);
     private readonly RateLimit _proofs = new(ProofsPerAgent, clock);
+    private readonly RateLimit _releases = new(ReleasesPerAgent, clock);
 
     /// <summary>Before anything of a request is read that may name an agent.</summary>
     public Refusal? CheckFlood(HttpContext context) => Refuse(_floods.Wait(Address(context)), "Rate limit exceeded. Please try again later.");
@@ -35,6 +37,9 @@ internal sealed class RateLimits(TimeProvider clock, ServiceOptions options)
 
     /// <summary>A wrong proof costs a signature check, so there are few.</summary>
     public Refusal? CheckProof(HttpContext context, AgentId agent) => CheckAgent(_proofs, context, agent);
+
+    /// <summary>Of an agent that has proven who it is: each release costs the vault an unwrapping, and the ledger a line.</summary>
+    public Refusal? CheckRelease(AgentId agent) => Refuse(_releases.Wait(agent.ToString()), "Rate limit exceeded for this agent. Please try again later.");
 
     /// <summary>
     /// Whoever proved who it is does not count against its address: any number of nodes may stand behind one, and only what nobody answers for is limited.

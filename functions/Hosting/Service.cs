@@ -84,7 +84,11 @@ internal static partial class Service
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton(provider => new LocalCertificates(options.Data, options.Names, provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton<AccessTokens>();
-        services.AddSingleton<IKeyRing>(_ => LocalKeyRing.LoadOrCreate(In("keys")));
+        // What instances share they must all be able to open; the vault is what all of them have.
+        services.AddSingleton<IKeyRing>(provider => options is { UsesAzure: true, KeyVault: not null }
+            ? KeyRing.LoadOrCreateAsync(
+                provider.GetRequiredService<IRecordStore<WrappedMasterKey>>(), provider.GetRequiredService<IVault>(), provider.GetRequiredService<TimeProvider>(), CancellationToken.None).GetAwaiter().GetResult()
+            : KeyRing.LoadOrCreate(In("keys")));
         services.AddSingleton<TokenCredential>(static _ => new DefaultAzureCredential());
         services.AddVault(options);
         services.AddSingleton<IChallengeSource, ChallengeSource>();

@@ -27,6 +27,8 @@ internal sealed record ServiceOptions
           --key-vault URL        Azure Key Vault, https://NAME.vault.azure.net, for the keys that wrap and sign; without it they are files
           --wrap-key NAME        of the RSA key in it that wraps keys of payloads (default keylime-wrap)
           --sign-key NAME        of the P-256 key in it that signs what nodes are told (default keylime-sign)
+          --operator-token N:H   the first operator's token, by its name and the SHA-256 of it in hex ('keylime token prepare' makes both); then
+                                 no token is made here and kept in a file, as is right where the data directory does not last
           --allow-outbound H:P   a host and port that outgoing requests may go to, though not public or not HTTPS; may be repeated
 
         Each may be set in the environment: KEYLIME_SERVICE_DATA, KEYLIME_SERVICE_LISTEN … (what may be repeated, separated by commas).
@@ -72,6 +74,9 @@ internal sealed record ServiceOptions
 
     public string SignKey { get; init; } = "keylime-sign";
 
+    /// <summary>The first operator's token: its name, and the SHA-256 of the whole.</summary>
+    public (string Name, byte[] Hash)? OperatorToken { get; init; }
+
     public bool UsesAzure => AzureAccounts.Count > 0 || AzureConnections is not null;
 
     /// <summary>As <c>host:port</c>.</summary>
@@ -93,7 +98,7 @@ internal sealed record ServiceOptions
     {
         options = null;
         var read = new ServiceOptions();
-        foreach (var name in (string[])["data", "listen", "registrar-http", "interval", "san", "accept-identity", "fetch-issuers", "require-signed-policies", "require-policy-approval", "keep-verdicts", "keep-events", "azure-account", "azure-connections", "key-vault", "wrap-key", "sign-key", "allow-outbound"])
+        foreach (var name in (string[])["data", "listen", "registrar-http", "interval", "san", "accept-identity", "fetch-issuers", "require-signed-policies", "require-policy-approval", "keep-verdicts", "keep-events", "azure-account", "azure-connections", "key-vault", "wrap-key", "sign-key", "operator-token", "allow-outbound"])
         {
             var variable = "KEYLIME_SERVICE_" + name.Replace('-', '_').ToUpperInvariant();
             if (environment(variable) is { Length: > 0 } value && !read.TrySet(name, value, out read, out error))
@@ -148,12 +153,22 @@ internal sealed record ServiceOptions
             "key-vault" when Uri.TryCreate(value, UriKind.Absolute, out var url) && url is { Scheme: "https", AbsolutePath: "/", Query: "", UserInfo: "" } => this with { KeyVault = url },
             "wrap-key" when IsKeyName(value) => this with { WrapKey = value },
             "sign-key" when IsKeyName(value) => this with { SignKey = value },
+            "operator-token" when IsPreparedToken(value, out var token) => this with { OperatorToken = token },
             "allow-outbound" when Several(value).All(static v => v.LastIndexOf(':') > 0) => this with { AllowedOutbound = [.. AllowedOutbound, .. Several(value)] },
             _ => null,
         };
         next = set ?? this;
         error = set is null ? $"--{name} {value}: no such option, or no such value." : null;
         return set is not null;
+    }
+
+    private static bool IsPreparedToken(string value, out (string Name, byte[] Hash) token)
+    {
+        token = default;
+        if (value.Split(':') is not [var name, { Length: 2 * System.Security.Cryptography.SHA256.HashSizeInBytes } hex] || !Protocol.AgentId.TryParse(name, null, out _) || !hex.All(char.IsAsciiHexDigit))
+            return false;
+        token = (name, Convert.FromHexString(hex));
+        return true;
     }
 
     // What Key Vault takes.

@@ -43,10 +43,18 @@ internal sealed class AccessTokens(IRecordStore<AccessToken> store, ServiceOptio
         ? store.TryReplaceAsync(stored, stored.Value with { ExpiresAt = clock.GetUtcNow() }, cancel) // its file would bring it back with the next start
         : store.TryDeleteAsync(stored, cancel);
 
-    /// <summary>At the start: the first token of each role, unless there is one. A file that was deleted is made anew, with another token.</summary>
+    /// <summary>
+    /// At the start: the first token of each role, unless there is one. A file that was deleted is made anew, with another token. Where the operator has prepared a token, that one is kept, and none is made.
+    /// </summary>
     /// <exception cref="InvalidDataException">A file holds no token of its role.</exception>
     public async Task PrepareAsync(CancellationToken cancel)
     {
+        if (options.OperatorToken is { Name: var prepared, Hash: var hash })
+        {
+            await KeepAsync(new AccessToken { Name = prepared, Role = AccessRole.Operator, Hash = hash, CreatedAt = clock.GetUtcNow() }, cancel);
+            return;
+        }
+
         foreach (var role in Enum.GetValues<AccessRole>())
         {
             var name = NameOf(role);

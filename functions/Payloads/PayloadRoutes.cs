@@ -1,4 +1,5 @@
 using System.Security.Cryptography;
+using System.Text.Json;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Policies;
 using Keylime.Functions.Storage;
@@ -69,7 +70,7 @@ internal static class PayloadRoutes
         for (var tries = 0; tries < MaxTries; tries++)
         {
             var stored = await use.Store.FindAsync(name, cancel);
-            if (stored is { Value: { RevokedAt: null } known } && known.WrappedKey.Span.SequenceEqual(asked.WrappedKey) && known.Parts.SequenceEqual(asked.Parts))
+            if (stored is { Value: { RevokedAt: null } known } && Same(asked, known))
             {
                 await TellAsync(use, known); // asked twice, and a crash may have left it untold
                 return Write(known);
@@ -161,6 +162,11 @@ internal static class PayloadRoutes
             ? EventRecord.OfPayload(payload.Name, at, EventTypes.PayloadRevoked, $"'{payload.Name}', version {payload.Version}, was revoked by {by}; its key is deleted.", payload.Version)
             : EventRecord.OfPayload(payload.Name, payload.CreatedAt, EventTypes.PayloadChanged, $"'{payload.Name}', version {payload.Version}, was put by {payload.CreatedBy}: {payload.Size} bytes.", payload.Version),
         CancellationToken.None);
+
+    private static bool Same(PutPayload asked, Payload known) => Text(asked).AsSpan().SequenceEqual(
+        Text(new PutPayload(known.Size, known.Parts, known.KeyVersion, known.WrappedKey.ToArray(), known.For) { Terms = known.Terms, Split = known.Split }));
+
+    private static byte[] Text(PutPayload payload) => JsonSerializer.SerializeToUtf8Bytes(payload, ApiJson.Default.PutPayload);
 
     private static string? Objection(PutPayload asked, DateTimeOffset now)
     {

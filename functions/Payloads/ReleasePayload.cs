@@ -26,7 +26,7 @@ internal static partial class ReleasePayload
     /// <summary>What the handler works with.</summary>
     internal sealed record Dependencies(
         IRecordStore<Payload> Payloads, IRecordStore<PayloadShare> Shares, IRecordStore<Registration> Registrations, IVerdictStore Verdicts, Settlement Settlement,
-        ReleaseLedger Ledger, IVault Vault, TimeProvider Clock, ILogger<Payload> Log);
+        ReleaseLedger Ledger, IVault Vault, RateLimits Limits, TimeProvider Clock, ILogger<Payload> Log);
 
     private static async Task<IResult> HandleAsync(AgentId id, string name, HttpContext context, Dependencies use, CancellationToken cancel)
     {
@@ -34,6 +34,9 @@ internal static partial class ReleasePayload
             return unread;
         if (asked.Challenge.Length != PayloadBinding.ChallengeSize)
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_request", $"A challenge of {PayloadBinding.ChallengeSize} bytes is expected.") { Pointer = "/challenge" };
+
+        if (use.Limits.CheckRelease(id) is { } limited)
+            return limited;
 
         // Verdicts that are in the history, and not in the row yet, count.
         var node = (await use.Settlement.SettleAsync(context.Features.GetRequiredFeature<Stored<Node>>(), null, cancel)).Value;

@@ -66,6 +66,9 @@ internal static class RecordKinds
     public static readonly RecordKind<NoticeClaim> NoticeClaims =
         new("noticeclaims", c => c.EventId, StorageJson.Default.NoticeClaim, c => c.Schema, NoticeClaim.CurrentSchema, Spread: true);
 
+    public static readonly RecordKind<WrappedMasterKey> MasterKeys =
+        new("masterkeys", k => k.Name, StorageJson.Default.WrappedMasterKey, k => k.Schema, WrappedMasterKey.CurrentSchema, Spread: false);
+
     public static readonly RecordKind<AccessToken> AccessTokens =
         new("tokens", t => t.Name, StorageJson.Default.AccessToken, t => t.Schema, AccessToken.CurrentSchema, Spread: false);
 }

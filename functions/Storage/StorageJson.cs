@@ -31,6 +31,7 @@ namespace Keylime.Functions.Storage;
 [JsonSerializable(typeof(Release))]
 [JsonSerializable(typeof(NoticeRecord))]
 [JsonSerializable(typeof(NoticeClaim))]
+[JsonSerializable(typeof(WrappedMasterKey))]
 [JsonSerializable(typeof(AccessToken))]
 [JsonSerializable(typeof(TimerState))]
 internal sealed partial class StorageJson : JsonSerializerContext;

@@ -74,7 +74,7 @@ internal static class StoreServices
         RecordKinds.Registrations.Name, RecordKinds.Policies.Name, RecordKinds.EndorsementOwners.Name, RecordKinds.KnownEndorsementKeys.Name,
         RecordKinds.TrustedCertificates.Name, RecordKinds.EnrolmentRules.Name, RecordKinds.AccessTokens.Name,
         RecordKinds.PolicySigners.Name, RecordKinds.Timers.Name, RecordKinds.Webhooks.Name,
-        RecordKinds.Payloads.Name, RecordKinds.PayloadShares.Name, RecordKinds.PayloadClaims.Name, RecordKinds.Releases.Name,
+        RecordKinds.Payloads.Name, RecordKinds.PayloadShares.Name, RecordKinds.PayloadClaims.Name, RecordKinds.Releases.Name, RecordKinds.MasterKeys.Name,
         RecordKinds.Notices.Name, RecordKinds.NoticeClaims.Name,
     ];
 
@@ -94,6 +94,7 @@ internal static class StoreServices
         Add(RecordKinds.PayloadShares);
         Add(RecordKinds.PayloadClaims);
         Add(RecordKinds.Releases);
+        Add(RecordKinds.MasterKeys);
         Add(RecordKinds.Notices);
         Add(RecordKinds.NoticeClaims);
 

@@ -235,7 +235,7 @@ public sealed record VerdictList(IReadOnlyList<VerdictMessage> Verdicts)
 
 /// <summary>Something that an operator should know of.</summary>
 /// <param name="Type">Stable and dotted: <c>node.failed</c>, <c>registration.identity_conflict</c> …</param>
-/// <param name="Subject">Whom it is about: a node's id, <c>policy:NAME</c>, <c>webhook:NAME</c>, or <c>service:</c>.</param>
+/// <param name="Subject">Whom it is about: a node's id, <c>policy:NAME</c>, <c>webhook:NAME</c>, <c>payload:NAME</c>, or <c>service:</c>.</param>
 public sealed record EventMessage(string Id, DateTimeOffset At, string Type, string Subject, string Detail)
 {
     /// <summary>How much it matters: the same for all events of a type.</summary>

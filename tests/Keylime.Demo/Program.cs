@@ -3,10 +3,10 @@ using Keylime.Demo;
 
 const int seconds = 170;
 
-var once = args is ["--once"];
-if (!once && args is not [])
+var (once, hosted) = (args.Contains("--once"), args.Contains("--host"));
+if (args.Except(["--once", "--host"]).Any())
 {
-    Console.Error.WriteLine("error: unknown arguments\nhint: Keylime.Demo, or Keylime.Demo --once");
+    Console.Error.WriteLine("error: unknown arguments\nhint: Keylime.Demo, with --once or --host");
     return 2;
 }
 
@@ -19,7 +19,7 @@ if (once)
 var folder = Directory.CreateTempSubdirectory("keylime-").FullName; // mode 0700
 try
 {
-    await using var story = new Story(folder, once);
+    await using var story = new Story(folder, once, hosted);
     await story.PlayAsync(stop.Token);
     return 0;
 }

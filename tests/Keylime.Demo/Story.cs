@@ -6,7 +6,8 @@ namespace Keylime.Demo;
 /// Three nodes with a secret each that only machines which pass get. The first stays good; on the second a program runs that no policy allows, and it loses the secret; the third falls silent.
 /// A receiver of webhooks is told.
 /// </summary>
-internal sealed class Story(string folder, bool once) : IAsyncDisposable
+/// <param name="hosted">Through the Functions host's protocol, on Azure's storage, instead of the embedded default.</param>
+internal sealed class Story(string folder, bool once, bool hosted) : IAsyncDisposable
 {
     private const int IntervalSeconds = 4;
     private const int MeasuredFiles = 60;
@@ -17,6 +18,7 @@ internal sealed class Story(string folder, bool once) : IAsyncDisposable
 
     private readonly Programs _programs = new(folder);
     private readonly List<Machine> _machines = [];
+    private HostedService? _hosted;
     private Receiver? _receiver;
     private Payload? _payload;
 
@@ -71,6 +73,8 @@ internal sealed class Story(string folder, bool once) : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         await _programs.DisposeAsync();
+        if (_hosted is not null)
+            await _hosted.DisposeAsync();
         if (_receiver is not null)
             await _receiver.DisposeAsync();
         foreach (var machine in _machines)
@@ -80,26 +84,40 @@ internal sealed class Story(string folder, bool once) : IAsyncDisposable
 
     private async Task StartAsync(Fleet fleet, CancellationToken cancel)
     {
-        Console.WriteLine("Starting the service, and three nodes with a software TPM each.");
+        Console.WriteLine($"Starting the service{(hosted ? " as a custom handler of the Functions host, on Azure's storage" : "")}, and three nodes with a software TPM each.");
         _receiver = Receiver.Start(told => Say($"Webhook, signature verified: {told.Type} {told.Subject}: {told.Detail}"));
         _payload = new Payload(fleet, folder);
-        var starting = ServiceProcess.StartAsync(_programs, Data, IntervalSeconds, cancel, more: ["--allow-outbound", new Uri(_receiver.Url).Authority]);
+        var starting = StartServiceAsync(new Uri(_receiver.Url).Authority, cancel);
 
         var files = Directory.EnumerateFiles("/usr/bin").Where(f => new FileInfo(f).LinkTarget is null).Order(StringComparer.Ordinal).Take(MeasuredFiles).ToArray();
         foreach (var name in Names)
             _machines.Add(await Machine.BootAsync(name, Path.Combine(folder, name), files, cancel));
 
-        var service = await starting;
+        var (url, authority, token) = await starting;
+        await fleet.DoAsync(cancel, "login", "--url", url, "--ca", authority, "--token-file", token);
         foreach (var machine in _machines)
         {
-            await service.TrustAsync(machine, cancel);
-            machine.StartAgent(_programs, service.Url, service.CaPath, _payload.OptionOf(machine));
+            var root = Path.Combine(machine.Folder, "maker.pem");
+            await File.WriteAllTextAsync(root, machine.CaCertificatePem, cancel);
+            await fleet.DoAsync(cancel, "trust", "add", root);
+            machine.StartAgent(_programs, url, authority, _payload.OptionOf(machine));
         }
 
-        await service.LoginAsync(fleet, cancel);
         _receiver.Secret = await fleet.AddWebhookAsync("demonstration", _receiver.Url, "node.failed,node.silent", cancel);
         foreach (var machine in _machines)
             await fleet.EnrolAsync(machine, cancel);
+    }
+
+    private async Task<(string Url, string Authority, string Token)> StartServiceAsync(string outbound, CancellationToken cancel)
+    {
+        if (hosted)
+        {
+            _hosted = await HostedService.StartAsync(folder, Data, IntervalSeconds, outbound, cancel);
+            return (_hosted.Url, _hosted.AuthorityPath, Path.Combine(Data, "operator.token"));
+        }
+
+        var service = await ServiceProcess.StartAsync(_programs, Data, IntervalSeconds, cancel, more: ["--allow-outbound", outbound]);
+        return (service.Url, service.CaPath, Path.Combine(Data, "operator.token"));
     }
 
     private async Task<string> WriteIntruderAsync(CancellationToken cancel)

@@ -63,6 +63,7 @@ internal sealed class AzureFuse : DelegatingHandler, IFuse
         Records(RecordKinds.PayloadShares);
         Records(RecordKinds.PayloadClaims);
         Records(RecordKinds.Releases);
+        Records(RecordKinds.MasterKeys);
         Records(RecordKinds.Notices);
         Records(RecordKinds.NoticeClaims);
 

@@ -21,7 +21,7 @@ public sealed class EvidenceAdvisoryTests
     public async Task CVE_2026_6420_GHSA_q8w6_w55c_ccv5_nonces_are_fresh_random_and_spent_once()
     {
         // 10,000 nonces: none twice, and no byte of them leans to any value (chi-squared with 255 degrees of freedom: 400 is p < 1e-7)
-        var source = new ChallengeSource(LocalKeyRing.LoadOrCreate(Directory.CreateTempSubdirectory("keys-").FullName));
+        var source = new ChallengeSource(KeyRing.LoadOrCreate(Directory.CreateTempSubdirectory("keys-").FullName));
         var nonces = Enumerable.Range(0, 10_000).Select(_ => source.NewNonce()).ToArray();
         Assert.Equal(nonces.Length, nonces.Select(Convert.ToHexString).Distinct().Count());
         var counts = new int[256];

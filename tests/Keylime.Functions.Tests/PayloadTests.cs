@@ -267,6 +267,34 @@ public sealed class PayloadTests
     }
 
     [Fact]
+    public async Task An_agent_that_asks_without_end_is_limited_and_the_same_put_is_one_put()
+    {
+        await using var service = await TestService.StartAsync();
+        using var tool = new OperatorTool(service);
+        using var agent = await TestAgent.EnrolledAsync(service, "node");
+        await agent.AttestWholeAsync();
+        await tool.PutAsync("p", null, "--node", "node", "--require", "runtime");
+        for (var i = 0; i < Hosting.RateLimits.ReleasesPerAgent; i++)
+            Assert.Null(await agent.RefusalAsync("p"));
+        Assert.Equal(HttpStatusCode.TooManyRequests, (await agent.AskForAsync("p", new byte[32])).Status);
+        Assert.Equal(Hosting.RateLimits.ReleasesPerAgent, (await ReleasesAsync(service, "p")).Length);
+
+        var known = (await service.Get<IRecordStore<Payload>>().FindAsync("p", Cancel))!.Value;
+        var put = new JsonObject
+        {
+            ["size"] = known.Size,
+            ["parts"] = new JsonArray([.. known.Parts.Select(static p => (JsonNode)new JsonObject { ["digest"] = p.Digest, ["size"] = p.Size })]),
+            ["keyVersion"] = known.KeyVersion,
+            ["wrappedKey"] = Convert.ToBase64String(known.WrappedKey.Span),
+            ["for"] = new JsonObject { ["nodes"] = new JsonArray("node") },
+            ["terms"] = new JsonObject { ["require"] = new JsonArray("runtime") },
+        };
+        Assert.Equal(1, (await service.Operator.SendAsync("PUT", "/v1/payloads/p", put)).Expect(HttpStatusCode.OK)["version"]!.GetValue<int>());
+        put["for"] = new JsonObject { ["group"] = "g" }; // the same key for others is another one
+        Assert.Equal(2, (await service.Operator.SendAsync("PUT", "/v1/payloads/p", put)).Expect(HttpStatusCode.OK)["version"]!.GetValue<int>());
+    }
+
+    [Fact]
     public async Task A_part_that_the_store_lost_and_a_report_of_nothing_are_said_to_be_so()
     {
         await using var service = await TestService.StartAsync();

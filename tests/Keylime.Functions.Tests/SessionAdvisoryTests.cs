@@ -49,7 +49,7 @@ public sealed class SessionAdvisoryTests
     public void GHSA_3ccm_4qq2_5wrp_ciphertexts_of_any_length_are_refused()
     {
         var folder = Directory.CreateTempSubdirectory("keys-").FullName;
-        var ring = LocalKeyRing.LoadOrCreate(folder);
+        var ring = KeyRing.LoadOrCreate(folder);
         var whole = ring.Seal("a", "a secret"u8);
         for (var length = 0; length < whole.Length; length++)
             Assert.Null(ring.Open("a", whole.AsSpan(0, length)));

@@ -37,6 +37,7 @@ internal sealed class StoreFuse : IFuse
         Records<PayloadShare>();
         Records<PayloadClaim>();
         Records<Release>();
+        Records<WrappedMasterKey>();
         Records<NoticeRecord>();
         Records<NoticeClaim>();
 
