@@ -1,0 +1,14 @@
+using 'main.bicep'
+
+// One machine or a few, to try it: no network of its own, nothing kept ready.
+param name = 'keylimedev'
+param operatorToken = readEnvironmentVariable('KEYLIME_OPERATOR_TOKEN') // keylime token prepare prints it
+param stateSku = 'Standard_LRS'
+param instanceMemoryMB = 512
+param maximumInstances = 40
+param alwaysReadyInstances = 0
+param perInstanceConcurrency = 4
+param privateNetwork = false
+param serviceMayRotate = true
+param logRetentionDays = 30
+param softDeleteDays = 7

@@ -1,0 +1,160 @@
+// Where logs and metrics go, and who is told.
+
+@description('Where it is.')
+param location string
+
+@description('In front of the names.')
+param name string
+
+@minValue(30)
+@maxValue(730)
+@description('Days that logs are kept.')
+param retentionDays int
+
+@description('Object id of the identity that sends telemetry.')
+param principalId string
+
+@description('Addresses that alerts are sent to; none means that alerts are only to be seen in the portal.')
+param alertEmails string[]
+
+@description('Tags of every resource.')
+param tags object
+
+var metricsPublisher = '3913510d-42f4-4e42-8a64-420c390055eb'
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
+  name: '${name}-logs'
+  location: location
+  tags: tags
+  properties: {
+    sku: { name: 'PerGB2018' }
+    retentionInDays: retentionDays
+    features: { disableLocalAuth: true }
+  }
+}
+
+resource insights 'Microsoft.Insights/components@2020-02-02' = {
+  name: '${name}-insights'
+  location: location
+  tags: tags
+  kind: 'web'
+  properties: {
+    Application_Type: 'web'
+    DisableLocalAuth: true
+    WorkspaceResourceId: workspace.id
+  }
+}
+
+resource maySend 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  scope: insights
+  name: guid(insights.id, principalId, metricsPublisher)
+  properties: {
+    principalId: principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', metricsPublisher)
+  }
+}
+
+resource people 'Microsoft.Insights/actionGroups@2023-01-01' = {
+  name: '${name}-people'
+  location: 'global'
+  tags: tags
+  properties: {
+    enabled: true
+    groupShortName: 'keylime'
+    emailReceivers: [
+      for address in alertEmails: {
+        name: address
+        emailAddress: address
+        useCommonAlertSchema: true
+      }
+    ]
+  }
+}
+
+// The service writes one line of JSON for each verdict; the host keeps it as a trace, and each call as a request.
+var rules = [
+  {
+    name: 'node-failed'
+    text: 'A machine failed its attestation.'
+    severity: 1
+    query: 'AppTraces | where Message has "Judged attestation" and Message has "\\"Evaluation\\":\\"fail\\""'
+    threshold: 0
+    operator: 'GreaterThan'
+    minutes: 5
+  }
+  {
+    name: 'sweep-missing'
+    text: 'The timer that looks for silent machines has not run for a quarter of an hour.'
+    severity: 1
+    query: 'AppRequests | where OperationName == "trg-sweep" and Success'
+    threshold: 1
+    operator: 'LessThan'
+    minutes: 15
+  }
+  {
+    name: 'deliveries-failed'
+    text: 'The timer that delivers what waits for webhooks fails.'
+    severity: 2
+    query: 'AppRequests | where OperationName == "trg-deliveries" and not(Success)'
+    threshold: 2
+    operator: 'GreaterThan'
+    minutes: 15
+  }
+  {
+    name: 'server-errors'
+    text: 'Requests are answered with 5xx.'
+    severity: 2
+    query: 'AppRequests | where toint(ResultCode) >= 500'
+    threshold: 10
+    operator: 'GreaterThan'
+    minutes: 15
+  }
+  {
+    name: 'throttled'
+    text: 'Storage or the vault tells the service to come later.'
+    severity: 2
+    query: 'union isfuzzy=true (StorageTableLogs | where StatusCode == "503"), (AzureDiagnostics | where ResourceProvider == "MICROSOFT.KEYVAULT" and httpStatusCode_d == 429)'
+    threshold: 10
+    operator: 'GreaterThan'
+    minutes: 15
+  }
+]
+
+resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
+  for rule in rules: {
+    name: '${name}-${rule.name}'
+    location: location
+    tags: tags
+    kind: 'LogAlert'
+    properties: {
+      displayName: '${name}: ${rule.text}'
+      description: rule.text
+      severity: rule.severity
+      enabled: true
+      autoMitigate: true
+      scopes: [workspace.id]
+      evaluationFrequency: 'PT5M'
+      windowSize: 'PT${rule.minutes}M'
+      skipQueryValidation: true // its tables come with the first line
+      criteria: {
+        allOf: [
+          {
+            query: rule.query
+            timeAggregation: 'Count'
+            operator: rule.operator
+            threshold: rule.threshold
+            failingPeriods: {
+              numberOfEvaluationPeriods: 1
+              minFailingPeriodsToAlert: 1
+            }
+          }
+        ]
+      }
+      actions: { actionGroups: [people.id] }
+    }
+  }
+]
+
+output workspaceId string = workspace.id
+output connectionString string = insights.properties.ConnectionString

@@ -1,0 +1,16 @@
+using 'main.bicep'
+
+// A fleet: four accounts of state, a private network, keys in hardware, years of verdicts.
+param name = 'keylime'
+param operatorToken = readEnvironmentVariable('KEYLIME_OPERATOR_TOKEN') // keylime token prepare prints it
+param stateAccounts = 4
+param stateSku = 'Standard_GZRS'
+param instanceMemoryMB = 2048
+param maximumInstances = 200
+param alwaysReadyInstances = 2
+param perInstanceConcurrency = 16
+param vaultSku = 'premium'
+param privateNetwork = true
+param keepVerdictsDays = 1095
+param keepEventsDays = 1095
+param logRetentionDays = 365
