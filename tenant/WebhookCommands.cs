@@ -29,10 +29,11 @@ internal static class WebhookCommands
         var name = new Option<string?>("--name") { Description = "What it is called; the URL's host if left out. One of that name is changed, and keeps its secret." };
         var events = new Option<string[]>("--events") { Description = "Types of events, node.failed, or families, node.*; all if left out.", AllowMultipleArgumentsPerToken = true, DefaultValueFactory = static _ => [] };
         var nodes = new Option<string?>("--nodes") { Description = "Only events of nodes whose id starts with this." };
+        var group = new Option<string?>("--group") { Description = "Only events of nodes of this group." };
         var severity = new Option<string?>("--severity") { Description = "Only events that matter as much, or more: info, warning or critical." };
         severity.AcceptOnlyFromAmong("info", "warning", "critical");
         var secretFile = new Option<string?>("--secret-file") { Description = "A file with the secret, whsec_…; one is made and told if left out." };
-        var command = new Command("add", "Add a webhook, or change one.") { url, name, events, nodes, severity, secretFile };
+        var command = new Command("add", "Add a webhook, or change one.") { url, name, events, nodes, group, severity, secretFile };
         command.SetAction(async (parsed, cancel) =>
         {
             // whether http will do, the service knows
@@ -42,6 +43,7 @@ internal static class WebhookCommands
             {
                 Events = parsed.GetValue(events) is { Length: > 0 } given ? [.. given.SelectMany(static e => e.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))] : null,
                 Nodes = parsed.GetValue(nodes),
+                Group = parsed.GetValue(group),
                 Severity = parsed.GetValue(severity) is { } least ? Enum.Parse<EventSeverity>(least, ignoreCase: true) : null,
                 Secret = parsed.GetValue(secretFile) is { } file ? Login.ReadText(file, "--secret-file").Trim() : null,
             };
@@ -61,9 +63,9 @@ internal static class WebhookCommands
         {
             using var api = new ServiceApi(Login.Load(surroundings));
             var list = await api.GetAsync("/v1/webhooks", ApiJson.Default.WebhookList, cancel);
-            Output.WriteList(surroundings, formats, parsed, list, ApiJson.Default.WebhookList, ["webhook", "url", "events", "nodes", "severity", "created", "by", "disabled"], list.Webhooks.Select(static w => (string?[])
+            Output.WriteList(surroundings, formats, parsed, list, ApiJson.Default.WebhookList, ["webhook", "url", "events", "nodes", "group", "severity", "created", "by", "disabled"], list.Webhooks.Select(static w => (string?[])
             [
-                w.Name, w.Webhook.Url.ToString(), w.Webhook.Events is { } events ? string.Join(' ', events) : "all", w.Webhook.Nodes is { } prefix ? prefix + "…" : null,
+                w.Name, w.Webhook.Url.ToString(), w.Webhook.Events is { } events ? string.Join(' ', events) : "all", w.Webhook.Nodes is { } prefix ? prefix + "…" : null, w.Webhook.Group,
                 w.Webhook.Severity?.ToString().ToLowerInvariant(), Output.Time(w.CreatedAt), w.CreatedBy, Output.Time(w.DisabledAt),
             ]));
             return Exits.Ok;

@@ -119,6 +119,7 @@ internal static partial class Service
         services.AddSingleton<Appraiser>(Appraisal.Appraise);
 
         services.AddSingleton<Webhooks>();
+        services.AddSingleton<GroupFilter>();
         services.AddSingleton<DeliverySignal>();
         services.AddSingleton<Courier>();
         services.AddSingleton<WebhookChanges>();

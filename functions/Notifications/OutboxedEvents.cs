@@ -8,15 +8,21 @@ namespace Keylime.Functions.Notifications;
 /// left them, and on the board; so one that is told again after a crash goes to nobody twice, and one that was told half goes to everybody.
 /// </summary>
 internal sealed class OutboxedEvents(
-    [FromKeyedServices(StoreServices.EventRows)] IEventStore rows, Webhooks webhooks, IOutbox outbox, NoticePosting notices, DeliverySignal signal,
+    [FromKeyedServices(StoreServices.EventRows)] IEventStore rows, Webhooks webhooks, GroupFilter groups, IOutbox outbox, NoticePosting notices, DeliverySignal signal,
     TimeProvider clock) : IEventStore
 {
     public async Task AddAsync(EventRecord happened, CancellationToken cancel)
     {
-        Webhook[] wanted = [.. (await webhooks.AllAsync(cancel)).Where(webhook => EventFilter.Lets(webhook, happened))];
+        var wanted = new List<Webhook>();
+        foreach (var webhook in (await webhooks.AllAsync(cancel)).Where(webhook => EventFilter.Lets(webhook, happened)))
+        {
+            if (await groups.LetsAsync(webhook, happened, cancel))
+                wanted.Add(webhook);
+        }
+
         var queued = false;
         var isNotice = NoticePosting.IsTold(happened);
-        if ((wanted.Length > 0 || isNotice) && !await rows.IsToldAsync(happened, cancel))
+        if ((wanted.Count > 0 || isNotice) && !await rows.IsToldAsync(happened, cancel))
         {
             var now = clock.GetUtcNow();
             foreach (var webhook in wanted)

@@ -70,7 +70,8 @@ internal static class WebhookActionRoutes
         return WebhookRoutes.Conflict();
     }
 
-    private static async Task<IResult> ReplayAsync(string name, HttpContext context, WebhookRoutes.Dependencies use, DeliverySignal signal, CancellationToken cancel)
+    private static async Task<IResult> ReplayAsync(
+        string name, HttpContext context, WebhookRoutes.Dependencies use, GroupFilter groups, DeliverySignal signal, CancellationToken cancel)
     {
         if (!ListEvents.TryReadTime(context.Request.Query["since"], out var since) || since is null)
             return WebhookRoutes.Bad("since: a time is expected, 2026-11-24T12:00:00Z.");
@@ -84,7 +85,12 @@ internal static class WebhookActionRoutes
         do
         {
             var page = await use.Events.ListAsync(new EventQuery(Since: since), after, PageSize, cancel);
-            wanted.AddRange(page.Items.Where(e => EventFilter.Lets(webhook, e)));
+            foreach (var happened in page.Items.Where(e => EventFilter.Lets(webhook, e)))
+            {
+                if (await groups.LetsAsync(webhook, happened, cancel))
+                    wanted.Add(happened);
+            }
+
             after = page.Next;
         }
         while (after is not null && wanted.Count <= MaxReplay);

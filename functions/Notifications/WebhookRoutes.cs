@@ -123,6 +123,7 @@ internal static class WebhookRoutes
         { Events: { } events } when events.FirstOrDefault(static e => !EventFilter.IsKnown(e)) is { } unknown =>
             $"events: '{(unknown.Length <= 100 ? unknown : unknown[..100])}' is no type of events and no family of them: node.failed or node.* are.",
         { Nodes: { } prefix } when !AgentId.TryParse(prefix, null, out _) => "nodes: the start of a node's id is expected, 1 to 80 of A-Z a-z 0-9 _ . -",
+        { Group: { } group } when !AgentId.TryParse(group, null, out _) => "group: the name of a group of nodes is expected, 1 to 80 of A-Z a-z 0-9 _ . -",
         _ => null,
     };
 

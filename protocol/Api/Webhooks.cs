@@ -26,6 +26,9 @@ public sealed record WebhookMessage(Uri Url)
     /// <summary>Only events of nodes whose id starts with this; those of policies and of the service itself are left out then.</summary>
     public string? Nodes { get; init; }
 
+    /// <summary>Only events of nodes of this group, as they are grouped when the event is told; those of policies and of the service itself are left out then.</summary>
+    public string? Group { get; init; }
+
     /// <summary>Only events that matter as much, or more.</summary>
     public EventSeverity? Severity { get; init; }
 

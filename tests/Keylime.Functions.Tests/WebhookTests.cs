@@ -14,6 +14,30 @@ public sealed class WebhookTests
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     [Fact]
+    public async Task A_webhook_of_one_group_is_told_of_its_nodes_and_of_nothing_else()
+    {
+        await using var receiver = await HookServer.StartAsync(204, "", 0);
+        await using var service = await TestService.StartAsync(configure: o => o with { AllowedOutbound = [receiver.Authority] });
+        using var one = await TestAgent.EnrolledAsync(service, "one");
+        using var two = await TestAgent.EnrolledAsync(service, "two");
+        (await service.Operator.SendAsync("PATCH", "/v1/nodes/one", """{"group":"web"}""")).Expect(HttpStatusCode.OK);
+        Assert.Equal(HttpStatusCode.BadRequest, (await service.Operator.SendAsync("PUT", "/v1/webhooks/w", $$"""{"url":"{{receiver.Url}}","group":"a/b"}""")).Status);
+        await service.PutWebhookAsync("w", receiver, """{"group":"web","events":["node.retired","policy.*"]}""");
+        foreach (var id in (string[])["one", "two"])
+            (await service.Operator.SendAsync("POST", $"/v1/nodes/{id}/retire")).Expect(HttpStatusCode.OK);
+        await one.PutPolicyAsync();
+        await service.HappenAsync("never-enrolled", EventTypes.NodeRetired);
+        await service.DeliverAsync();
+        Assert.Equal("one", JsonNode.Parse(Assert.Single(receiver.Requests).Body)!["subject"]!.GetValue<string>());
+
+        // The same filter holds for what is sent once more.
+        (await service.Operator.SendAsync("POST", "/v1/webhooks/w/replay?since=2020-01-01T00:00:00Z")).Expect(HttpStatusCode.Accepted);
+        await service.DeliverAsync();
+        Assert.All(receiver.Requests, static r => Assert.Equal("one", JsonNode.Parse(r.Body)!["subject"]!.GetValue<string>()));
+        Assert.Equal(2, receiver.Requests.Count);
+    }
+
+    [Fact]
     public async Task A_failed_node_is_told_as_a_CloudEvent_that_is_signed_and_holds_Keylimes_revocation()
     {
         await using var receiver = await HookServer.StartAsync(204, "", 0);
