@@ -115,7 +115,7 @@ var rules = [
     name: 'server-errors'
     text: 'Requests are answered with 5xx.'
     severity: 2
-    query: 'AppRequests | where toint(ResultCode) >= 500 | mv-expand range(1, ItemCount, 1)'
+    query: 'AppRequests | where toint(ResultCode) >= 500 | mv-expand Each = range(1, ItemCount, 1)'
     threshold: 10
     operator: 'GreaterThan'
     minutes: 15
