@@ -178,6 +178,6 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
     private static bool IsOld(Delivery delivery, DateTimeOffset now) => now >= delivery.QueuedAt + Backoff.GiveUpAfter;
 
     // An alert on Azure looks for these words (infra/modules/monitoring.bicep).
-    [LoggerMessage(Level = LogLevel.Error, Message = "Gave up delivering to {Webhook}: it did not take '{Type}' of '{Subject}' in {Attempts} attempts")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Gave up delivering to {Webhook}: it did not take '{Type}' of '{Subject}' in {Attempts} attempts")]
     private static partial void LogGivenUp(ILogger log, string webhook, string type, string subject, int attempts);
 }
