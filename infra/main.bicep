@@ -75,6 +75,13 @@ param privateNetwork bool = true
 @description('Days that logs are kept.')
 param logRetentionDays int = 90
 
+@description('Which requests to the stores of state are logged, each as one line: reads and writes are three lines an attestation.')
+param loggedState ('StorageRead' | 'StorageWrite' | 'StorageDelete')[] = [
+  'StorageRead'
+  'StorageWrite'
+  'StorageDelete'
+]
+
 @minValue(1)
 @maxValue(365)
 @description('Days that deleted blobs can be brought back.')
@@ -155,6 +162,8 @@ module host 'modules/storage.bicep' = {
     name: take('${name}host${suffix}', 24)
     sku: 'Standard_LRS'
     containers: [packageContainer]
+    logged: ['StorageRead', 'StorageWrite', 'StorageDelete']
+    actionGroupId: monitoring.outputs.actionGroupId
     publicNetwork: !privateNetwork
     softDeleteDays: softDeleteDays
     workspaceId: monitoring.outputs.workspaceId
@@ -179,6 +188,8 @@ module state 'modules/storage.bicep' = [
       sku: stateSku
       tables: tables
       containers: ['keylime']
+      logged: loggedState
+      actionGroupId: monitoring.outputs.actionGroupId
       publicNetwork: !privateNetwork
       softDeleteDays: softDeleteDays
       workspaceId: monitoring.outputs.workspaceId
@@ -207,6 +218,7 @@ module vault 'modules/vault.bicep' = {
     sku: vaultSku
     rotateAfterDays: rotateWrappingKeyDays
     serviceMayRotate: serviceMayRotate
+    actionGroupId: monitoring.outputs.actionGroupId
     workspaceId: monitoring.outputs.workspaceId
     tags: tags
   }

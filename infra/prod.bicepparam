@@ -14,3 +14,5 @@ param privateNetwork = true
 param keepVerdictsDays = 1095
 param keepEventsDays = 1095
 param logRetentionDays = 365
+param loggedState = ['StorageDelete'] // what is read and written there the service tells itself, and a fleet would fill the workspace
+param alertEmails = [readEnvironmentVariable('KEYLIME_ALERT_EMAIL')]

@@ -8,7 +8,7 @@ namespace Keylime.Functions.Notifications;
 /// A delivery is claimed before it is sent, by a write that hides it for a while: whoever is killed with it leaves it to the next, and no two send it at once.
 /// </summary>
 /// <param name="places">Of all receivers together.</param>
-internal sealed class Receiver(IOutbox outbox, IEventStore events, Courier courier, WebhookChanges changes, TimeProvider clock, SemaphoreSlim places)
+internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Courier courier, WebhookChanges changes, TimeProvider clock, ILogger<Receiver> log, SemaphoreSlim places)
 {
     /// <summary>How long a claim hides a delivery: longer than any attempt.</summary>
     public static readonly TimeSpan Claim = TimeSpan.FromSeconds(60);
@@ -162,6 +162,7 @@ internal sealed class Receiver(IOutbox outbox, IEventStore events, Courier couri
         }
 
         await outbox.TrySettleAsync(read, Over(tried, DeliveryState.Dead), cancel);
+        LogGivenUp(log, webhook.Name, tried.Event.Type, tried.Event.Subject, tried.Attempts);
         return true;
     }
 
@@ -175,4 +176,8 @@ internal sealed class Receiver(IOutbox outbox, IEventStore events, Courier couri
     };
 
     private static bool IsOld(Delivery delivery, DateTimeOffset now) => now >= delivery.QueuedAt + Backoff.GiveUpAfter;
+
+    // An alert on Azure looks for these words (infra/modules/monitoring.bicep).
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Gave up delivering to {Webhook}: it did not take '{Type}' of '{Subject}' in {Attempts} attempts")]
+    private static partial void LogGivenUp(ILogger log, string webhook, string type, string subject, int attempts);
 }

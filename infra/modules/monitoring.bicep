@@ -72,13 +72,14 @@ resource people 'Microsoft.Insights/actionGroups@2023-01-01' = {
   }
 }
 
-// The service writes one line of JSON for each verdict; the host keeps it as a trace, and each call as a request.
+// The service writes one line of JSON for each verdict; the host keeps it as a trace, and each call as a request. Traces are all kept, requests are sampled
+// (host.json): what must not be missed is a trace, and what is counted of requests is counted with those that a kept one stands for.
 var rules = [
   {
     name: 'node-failed'
     text: 'A machine failed its attestation.'
     severity: 1
-    query: 'AppTraces | where Message has "Judged attestation" and Message has "\\"Evaluation\\":\\"fail\\""'
+    query: 'AppTraces | where Message has "Judged attestation" and Message contains "\\"Evaluation\\":\\"fail\\""'
     threshold: 0
     operator: 'GreaterThan'
     minutes: 5
@@ -87,7 +88,7 @@ var rules = [
     name: 'sweep-missing'
     text: 'The timer that looks for silent machines has not run for a quarter of an hour.'
     severity: 1
-    query: 'AppRequests | where OperationName == "trg-sweep" and Success'
+    query: 'AppTraces | where Message startswith "Executed \'Functions.trg-sweep\' (Succeeded"'
     threshold: 1
     operator: 'LessThan'
     minutes: 15
@@ -96,8 +97,17 @@ var rules = [
     name: 'deliveries-failed'
     text: 'The timer that delivers what waits for webhooks fails.'
     severity: 2
-    query: 'AppRequests | where OperationName == "trg-deliveries" and not(Success)'
+    query: 'AppTraces | where Message startswith "Executed \'Functions.trg-deliveries\' (Failed"'
     threshold: 2
+    operator: 'GreaterThan'
+    minutes: 15
+  }
+  {
+    name: 'delivery-given-up'
+    text: 'A webhook did not take an event for three days, and will not get it any more.'
+    severity: 1
+    query: 'AppTraces | where Message has "Gave up delivering"'
+    threshold: 0
     operator: 'GreaterThan'
     minutes: 15
   }
@@ -105,16 +115,7 @@ var rules = [
     name: 'server-errors'
     text: 'Requests are answered with 5xx.'
     severity: 2
-    query: 'AppRequests | where toint(ResultCode) >= 500'
-    threshold: 10
-    operator: 'GreaterThan'
-    minutes: 15
-  }
-  {
-    name: 'throttled'
-    text: 'Storage or the vault tells the service to come later.'
-    severity: 2
-    query: 'union isfuzzy=true (StorageTableLogs | where StatusCode == "503"), (AzureDiagnostics | where ResourceProvider == "MICROSOFT.KEYVAULT" and httpStatusCode_d == 429)'
+    query: 'AppRequests | where toint(ResultCode) >= 500 | mv-expand Each = range(1, ItemCount, 1)'
     threshold: 10
     operator: 'GreaterThan'
     minutes: 15
@@ -156,5 +157,6 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
   }
 ]
 
+output actionGroupId string = people.id
 output workspaceId string = workspace.id
 output connectionString string = insights.properties.ConnectionString

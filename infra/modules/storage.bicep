@@ -29,6 +29,12 @@ param publicNetwork bool
 @description('Days that deleted blobs and containers can be brought back.')
 param softDeleteDays int
 
+@description('Which requests are logged, each as one line.')
+param logged ('StorageRead' | 'StorageWrite' | 'StorageDelete')[]
+
+@description('Who is told when it tells the service to come later.')
+param actionGroupId string
+
 @description('The workspace that its logs and metrics go to.')
 param workspaceId string
 
@@ -132,8 +138,8 @@ resource blobLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   properties: {
     workspaceId: workspaceId
     logs: [
-      {
-        categoryGroup: 'audit'
+      for item in logged: {
+        category: item
         enabled: true
       }
     ]
@@ -152,8 +158,8 @@ resource tableLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = 
   properties: {
     workspaceId: workspaceId
     logs: [
-      {
-        categoryGroup: 'audit'
+      for item in logged: {
+        category: item
         enabled: true
       }
     ]
@@ -163,6 +169,68 @@ resource tableLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = 
         enabled: true
       }
     ]
+  }
+}
+
+resource queueLogs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  scope: queueService
+  name: 'workspace'
+  properties: {
+    workspaceId: workspaceId
+    logs: [
+      for item in logged: {
+        category: item
+        enabled: true
+      }
+    ]
+    metrics: [
+      {
+        category: 'Transaction'
+        enabled: true
+      }
+    ]
+  }
+}
+
+resource throttled 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: '${name}-throttled'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'Storage tells the service to come later.'
+    severity: 2
+    enabled: true
+    scopes: [account.id]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'throttled'
+          metricNamespace: 'Microsoft.Storage/storageAccounts'
+          metricName: 'Transactions'
+          dimensions: [
+            {
+              name: 'ResponseType'
+              operator: 'Include'
+              values: [
+                'ServerBusyError'
+                'ClientThrottlingError'
+                'ClientAccountRequestThrottlingError'
+                'ClientAccountBandwidthThrottlingError'
+                'SuccessWithThrottling'
+              ]
+            }
+          ]
+          timeAggregation: 'Total'
+          operator: 'GreaterThan'
+          threshold: 10
+        }
+      ]
+    }
+    actions: [{ actionGroupId: actionGroupId }]
   }
 }
 

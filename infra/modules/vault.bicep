@@ -26,6 +26,9 @@ param rotateAfterDays int
 @description('Whether the service itself may make another version: keylime payload rotate --vault.')
 param serviceMayRotate bool
 
+@description('Who is told when it tells the service to come later.')
+param actionGroupId string
+
 @description('The workspace that its audit log goes to.')
 param workspaceId string
 
@@ -33,7 +36,6 @@ param workspaceId string
 param tags object
 
 var cryptoUser = '12338af0-0e69-4776-bea7-57ae8d297424'
-var cryptoOfficer = '14b46e9e-c2b7-41b4-b07b-48a6ebf60603'
 
 resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
   name: name
@@ -104,13 +106,29 @@ resource maySign 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+// Crypto Officer would do, and could delete the key as well.
+resource rotator 'Microsoft.Authorization/roleDefinitions@2022-04-01' = if (serviceMayRotate) {
+  name: guid(vault.id, 'rotator')
+  properties: {
+    roleName: 'Keylime key rotator (${name})'
+    description: 'Makes another version of a key, and nothing else.'
+    type: 'CustomRole'
+    assignableScopes: [resourceGroup().id]
+    permissions: [
+      {
+        dataActions: ['Microsoft.KeyVault/vaults/keys/rotate/action']
+      }
+    ]
+  }
+}
+
 resource mayRotate 'Microsoft.Authorization/roleAssignments@2022-04-01' = if (serviceMayRotate) {
   scope: vault::wrap
-  name: guid(vault.id, 'keylime-wrap', principalId, cryptoOfficer)
+  name: guid(vault.id, 'keylime-wrap', principalId, 'rotator')
   properties: {
     principalId: principalId
     principalType: 'ServicePrincipal'
-    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', cryptoOfficer)
+    roleDefinitionId: rotator.id
   }
 }
 
@@ -131,6 +149,42 @@ resource logs 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
         enabled: true
       }
     ]
+  }
+}
+
+resource throttled 'Microsoft.Insights/metricAlerts@2018-03-01' = {
+  name: '${name}-throttled'
+  location: 'global'
+  tags: tags
+  properties: {
+    description: 'The vault tells the service to come later.'
+    severity: 2
+    enabled: true
+    scopes: [vault.id]
+    evaluationFrequency: 'PT5M'
+    windowSize: 'PT15M'
+    criteria: {
+      'odata.type': 'Microsoft.Azure.Monitor.SingleResourceMultipleMetricCriteria'
+      allOf: [
+        {
+          criterionType: 'StaticThresholdCriterion'
+          name: 'throttled'
+          metricNamespace: 'Microsoft.KeyVault/vaults'
+          metricName: 'ServiceApiResult'
+          dimensions: [
+            {
+              name: 'StatusCode'
+              operator: 'Include'
+              values: ['429']
+            }
+          ]
+          timeAggregation: 'Count'
+          operator: 'GreaterThan'
+          threshold: 10
+        }
+      ]
+    }
+    actions: [{ actionGroupId: actionGroupId }]
   }
 }
 

@@ -9,6 +9,7 @@ namespace Keylime.Architecture.Tests;
 public sealed partial class InfraTests
 {
     private const string Token = "deployer:0000000000000000000000000000000000000000000000000000000000000000";
+    private static readonly System.Text.Json.JsonSerializerOptions Plain = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
     private static readonly string Infra = Path.Combine(Checkout.Root, "infra");
     private static readonly string Bicep = typeof(InfraTests).Assembly.GetCustomAttributes<AssemblyMetadataAttribute>().Single(static a => a.Key == "Bicep").Value!;
 
@@ -20,7 +21,6 @@ public sealed partial class InfraTests
         ["974c5e8b-45b9-4653-ba55-5f855dd0fb88"] = "Microsoft.Storage/storageAccounts", // Queue Data Contributor
         ["0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3"] = "Microsoft.Storage/storageAccounts", // Table Data Contributor
         ["12338af0-0e69-4776-bea7-57ae8d297424"] = "Microsoft.KeyVault/vaults",         // Crypto User, on a key
-        ["14b46e9e-c2b7-41b4-b07b-48a6ebf60603"] = "Microsoft.KeyVault/vaults",         // Crypto Officer, on the key that is rotated
         ["3913510d-42f4-4e42-8a64-420c390055eb"] = "Microsoft.Insights/components",     // Monitoring Metrics Publisher
     };
 
@@ -29,6 +29,13 @@ public sealed partial class InfraTests
 
     [GeneratedRegex("new\\(\"([a-z]+)\"")]
     private static partial Regex RecordKind { get; }
+
+    // What would be a secret, wherever it stood.
+    [GeneratedRegex("listKeys|AccountKey=|SharedAccessKey|SharedAccessSignature|[?&]sig=|password", RegexOptions.IgnoreCase)]
+    private static partial Regex Secret { get; }
+
+    [GeneratedRegex("(?:Message has \\\\?\"|Functions\\.)([^\"' (\\\\]+(?: [^\"' (\\\\]+)*)")]
+    private static partial Regex LookedFor { get; }
 
     [GeneratedRegex("'(keylime[a-z]+)'")]
     private static partial Regex BicepTable { get; }
@@ -87,30 +94,66 @@ public sealed partial class InfraTests
             ("Microsoft.Storage/storageAccounts", "TLS", static r => r["properties"]!["minimumTlsVersion"] = "TLS1_0"),
             ("Microsoft.Storage/storageAccounts", "http", static r => r["properties"]!["supportsHttpsTrafficOnly"] = false),
             ("Microsoft.KeyVault/vaults", "purge", static r => r["properties"]!.AsObject().Remove("enablePurgeProtection")),
+            ("Microsoft.KeyVault/vaults", "soft", static r => r["properties"]!["softDeleteRetentionInDays"] = 7),
             ("Microsoft.KeyVault/vaults", "RBAC", static r => r["properties"]!["enableRbacAuthorization"] = false),
             ("Microsoft.Web/sites", "https", static r => r["properties"]!["httpsOnly"] = false),
             ("Microsoft.Web/sites", "TLS", static r => r["properties"]!["siteConfig"]!["minTlsVersion"] = "1.0"),
-            ("Microsoft.Web/sites", "setting", static r => r["properties"]!["siteConfig"]!["appSettings"]!.AsArray().Add(new JsonObject { ["name"] = "AzureWebJobsStorage", ["value"] = "AccountKey=" })),
+            ("Microsoft.Web/sites", "setting", static r => r["properties"]!["siteConfig"]!["appSettings"]!.AsArray().Add(new JsonObject { ["name"] = "AzureWebJobsStorage", ["value"] = "x" })),
+            ("Microsoft.Web/sites", "secret", static r => r["properties"]!["siteConfig"]!["appSettings"]![0]!["value"] = "AccountKey=AAAA"),
+            ("Microsoft.Web/sites", "secret", static r => r["properties"]!["siteConfig"]!["appSettings"]![0]!["value"] = "[listKeys('a', '2025-01-01').keys[0].value]"),
             ("Microsoft.Web/sites", "identity", static r => r.AsObject().Remove("identity")),
             ("Microsoft.Web/sites/basicPublishingCredentialsPolicies", "passwords", static r => r["properties"]!["allow"] = true),
             ("Microsoft.Insights/components", "local authentication", static r => r["properties"]!["DisableLocalAuth"] = false),
             ("Microsoft.OperationalInsights/workspaces", "local authentication", static r => r["properties"]!["features"]!["disableLocalAuth"] = false),
             ("Microsoft.Authorization/roleAssignments", "role", static r => r["properties"]!["roleDefinitionId"] = "/x/8e3af657-a8ff-443c-a75c-2fe8c4bcb635"), // Owner
+            ("Microsoft.Authorization/roleAssignments", "role", static r => r["properties"]!["roleDefinitionId"] = "/x/14b46e9e-c2b7-41b4-b07b-48a6ebf60603"), // Crypto Officer
             ("Microsoft.Authorization/roleAssignments", "scope", static r => r["id"] = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Authorization/roleAssignments/a"),
             ("Microsoft.Insights/diagnosticSettings", "diagnostic", static r => r["id"] = "elsewhere"),
+            ("Microsoft.Insights/diagnosticSettings", "diagnostic", static r => r["properties"]!["logs"] = new JsonArray()),
+            ("Microsoft.OperationalInsights/workspaces", "too soon", static r => r["properties"]!["retentionInDays"] = 7),
+            ("Microsoft.Insights/scheduledQueryRules", "nobody", static r => r["properties"]!["actions"]!["actionGroups"] = new JsonArray()),
+            ("Microsoft.Insights/metricAlerts", "nobody", static r => r["properties"]!["actions"] = new JsonArray()),
             .. isPrivate
                 ? new (string, string, Action<JsonNode>)[]
                 {
                     ("Microsoft.Storage/storageAccounts", "public network", static r => r["properties"]!["publicNetworkAccess"] = "Enabled"),
                     ("Microsoft.KeyVault/vaults", "public network", static r => r["properties"]!["publicNetworkAccess"] = "Enabled"),
+                    ("Microsoft.Network/privateEndpoints", "no private endpoint", static r => r["properties"]!["privateLinkServiceConnections"]![0]!["properties"]!["privateLinkServiceId"] = "elsewhere"),
+                    ("Microsoft.Web/sites", "network of its own", static r => r["properties"]!.AsObject().Remove("virtualNetworkSubnetId")),
+                    ("Microsoft.Insights/actionGroups", "nobody", static r => r["properties"]!["emailReceivers"] = new JsonArray()),
                 }
-                : [],
+                : [("Microsoft.Authorization/roleDefinitions", "more than rotate", static r => r["properties"]!["permissions"]![0]!["dataActions"]!.AsArray().Add("Microsoft.KeyVault/vaults/keys/delete"))],
         ];
         foreach (var (type, words, alter) in mistakes)
         {
             var snapshot = Load(environment);
             alter(snapshot.First(r => r["type"]!.GetValue<string>() == type));
             Assert.Contains(Objections(snapshot, isPrivate), o => o.Contains(words, StringComparison.Ordinal));
+        }
+    }
+
+    [Fact]
+    public void Its_alerts_look_for_what_is_written_and_kept()
+    {
+        var words = Load("prod").Where(static r => Text(r["type"]) == "Microsoft.Insights/scheduledQueryRules")
+            .SelectMany(static r => LookedFor.Matches(Text(r["properties"]!["criteria"]!["allOf"]![0]!["query"])!)).Select(static m => m.Groups[1].Value).Order(StringComparer.Ordinal).ToList();
+        Assert.Equal(["Gave up delivering", "Judged attestation", "trg-deliveries", "trg-sweep"], words);
+
+        var messages = Directory.EnumerateFiles(Path.Combine(Checkout.Root, "functions"), "*.cs", SearchOption.AllDirectories).Select(File.ReadAllText).ToList();
+        var logging = JsonNode.Parse(File.ReadAllText(Path.Combine(Checkout.Root, "host.json")))!["logging"]!;
+        Assert.Equal("Information", Text(logging["logLevel"]!["Host.Function.Console"])); // where the host writes our lines
+        Assert.Contains("Trace", Text(logging["applicationInsights"]!["samplingSettings"]!["excludedTypes"])!.Split(';'));
+        foreach (var word in words)
+        {
+            if (word.StartsWith("trg-", StringComparison.Ordinal))
+            {
+                Assert.True(File.Exists(Path.Combine(Checkout.Root, "functions", "triggers", word, "function.json")), word);
+                Assert.Equal("Information", Text(logging["logLevel"]!["Function." + word])); // where the host writes that it ran
+            }
+            else
+            {
+                Assert.Contains(messages, m => m.Contains($"Message = \"{word} ", StringComparison.Ordinal));
+            }
         }
     }
 
@@ -141,6 +184,7 @@ public sealed partial class InfraTests
         foreach (var r in resources)
         {
             var p = r["properties"];
+            Want(!Secret.IsMatch(r.ToJsonString(Plain)), r, "a secret is in it");
             switch (r["type"]!.GetValue<string>())
             {
                 case "Microsoft.Storage/storageAccounts":
@@ -149,10 +193,14 @@ public sealed partial class InfraTests
                     Want(Text(p?["minimumTlsVersion"]) is "TLS1_2" or "TLS1_3", r, "TLS is too old");
                     Want(Is(p?["supportsHttpsTrafficOnly"], true), r, "http reaches it");
                     Want(!isPrivate || Text(p?["publicNetworkAccess"]) == "Disabled", r, "the public network reaches it");
-                    foreach (var service in (string[])["blobServices", "tableServices"])
+                    foreach (var service in (string[])["blobServices", "queueServices", "tableServices"])
                         Want(resources.Any(d => IsLogOf(d, $"/storageAccounts/{r["name"]}/{service}/")), r, $"no diagnostic setting of {service}");
+                    foreach (var service in (string[])["blob", "table"])
+                        Want(!isPrivate || resources.Any(e => IsEndpointOf(e, $"/storageAccounts/{r["name"]}", service)), r, $"no private endpoint of its {service}s");
                     break;
                 case "Microsoft.KeyVault/vaults":
+                    Want(Is(p?["enableSoftDelete"], true) && p?["softDeleteRetentionInDays"]?.GetValue<int>() == 90, r, "its soft delete is too short");
+                    Want(!isPrivate || resources.Any(e => IsEndpointOf(e, $"/vaults/{r["name"]}", "vault")), r, "no private endpoint");
                     Want(Is(p?["enablePurgeProtection"], true), r, "who may delete it may purge it");
                     Want(Is(p?["enableRbacAuthorization"], true), r, "RBAC does not rule it");
                     Want(!isPrivate || Text(p?["publicNetworkAccess"]) == "Disabled", r, "the public network reaches it");
@@ -161,6 +209,7 @@ public sealed partial class InfraTests
                 case "Microsoft.Web/sites":
                     Want(Is(p?["httpsOnly"], true), r, "it is not https only");
                     Want(Text(p?["siteConfig"]?["minTlsVersion"]) is "1.2" or "1.3", r, "TLS is too old");
+                    Want(!isPrivate || Text(p?["virtualNetworkSubnetId"]) is not null, r, "it does not go out by a network of its own");
                     Want(Text(r["identity"]?["type"]) == "UserAssigned", r, "it has no identity of its own");
                     foreach (var setting in p?["siteConfig"]?["appSettings"]?.AsArray() ?? [])
                         Want(Setting.IsMatch(Text(setting!["name"]) ?? ""), r, $"setting '{setting["name"]}' is none that was looked at");
@@ -176,8 +225,27 @@ public sealed partial class InfraTests
                     Want(Is(p?["features"]?["disableLocalAuth"], true), r, "local authentication is on");
                     Want(p?["retentionInDays"]?.GetValue<int>() >= 30, r, "its logs go too soon");
                     break;
+                case "Microsoft.Insights/scheduledQueryRules":
+                    Want(p?["actions"]?["actionGroups"] is JsonArray { Count: > 0 }, r, "nobody is told");
+                    break;
+                case "Microsoft.Insights/metricAlerts":
+                    Want(p?["actions"] is JsonArray { Count: > 0 }, r, "nobody is told");
+                    break;
+                case "Microsoft.Insights/actionGroups":
+                    Want(!isPrivate || p?["emailReceivers"] is JsonArray { Count: > 0 }, r, "nobody is told");
+                    break;
+                case "Microsoft.Authorization/roleDefinitions":
+                    Want(p?["permissions"] is JsonArray { Count: 1 } allowed && allowed[0] is JsonObject { Count: 1 } only && only["dataActions"] is JsonArray { Count: 1 } actions
+                        && Text(actions[0]) == "Microsoft.KeyVault/vaults/keys/rotate/action", r, "it allows more than rotate");
+                    break;
                 case "Microsoft.Authorization/roleAssignments":
                     var role = Text(p?["roleDefinitionId"])?.Split('/')[^1] ?? "";
+                    if (resources.Any(d => Text(d["type"]) == "Microsoft.Authorization/roleDefinitions" && Text(d["id"]) == Text(p?["roleDefinitionId"])))
+                    {
+                        Want(Text(r["id"])!.Contains("/keys/keylime-wrap'", StringComparison.Ordinal), r, "its scope is not the key that is rotated");
+                        break;
+                    }
+
                     Want(Roles.TryGetValue(role, out var on), r, $"the role {role} is not one that may be given");
                     Want(on is null || Text(r["id"])!.Contains($"/providers/{on}/", StringComparison.Ordinal), r, "its scope is not the one resource that it is for");
                     break;
@@ -188,7 +256,12 @@ public sealed partial class InfraTests
     }
 
     private static bool IsLogOf(JsonNode resource, string part) =>
-        Text(resource["type"]) == "Microsoft.Insights/diagnosticSettings" && Text(resource["id"])!.Contains(part, StringComparison.Ordinal);
+        Text(resource["type"]) == "Microsoft.Insights/diagnosticSettings" && Text(resource["id"])!.Contains(part, StringComparison.Ordinal)
+        && resource["properties"]?["logs"] is JsonArray { Count: > 0 };
+
+    private static bool IsEndpointOf(JsonNode resource, string target, string service) =>
+        Text(resource["type"]) == "Microsoft.Network/privateEndpoints" && resource["properties"]?["privateLinkServiceConnections"]?[0]?["properties"] is { } link
+        && Text(link["privateLinkServiceId"])!.EndsWith(target, StringComparison.Ordinal) && Text(link["groupIds"]?[0]) == service;
 
     private static bool Is(JsonNode? node, bool value) => node is JsonValue known && known.TryGetValue<bool>(out var seen) && seen == value;
 
@@ -207,7 +280,7 @@ public sealed partial class InfraTests
             WorkingDirectory = folder,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
-            Environment = { ["KEYLIME_OPERATOR_TOKEN"] = Token },
+            Environment = { ["KEYLIME_OPERATOR_TOKEN"] = Token, ["KEYLIME_ALERT_EMAIL"] = "alerts@example.org" },
         };
         using var process = Process.Start(start)!;
         var (output, error) = (process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken), process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken));

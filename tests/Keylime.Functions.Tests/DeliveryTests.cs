@@ -102,6 +102,7 @@ public sealed class DeliveryTests
         var dead = await service.DeliveriesAsync("down");
         Assert.Equal(["dead", "dead"], dead.Select(static d => d["state"]!.GetValue<string>()));
         Assert.Equal(1, await service.CountEventsAsync(EventTypes.WebhookDeadLettered)); // once a minute
+        Assert.Equal(2, service.Log.All.Count(static l => l.StartsWith("Warning: Gave up delivering to down: it did not take 'node.failed' of '", StringComparison.Ordinal))); // an alert looks for it
         Assert.Single(other.Requests);
         Assert.Equal("webhook:down", JsonNode.Parse(other.Requests.Single().Body)!["subject"]!.GetValue<string>());
     }
