@@ -83,10 +83,10 @@ public sealed class PayloadKeepingTests : PayloadBench
         string[] seen = [];
         _script.Instead = received =>
         {
+            if (stage > 0 && received.Path.EndsWith("/report", StringComparison.Ordinal) && seen.Length == 0)
+                seen = [.. _tmpfs.Names]; // none of them is told before all are gone
             if (stage != 1)
                 return null;
-            if (received.Path.EndsWith("/report", StringComparison.Ordinal) && seen.Length == 0)
-                seen = [.. _tmpfs.Names]; // none of them is told before all are gone
             return how switch
             {
                 "retired" when received is { Method: "POST" } && received.Path.EndsWith("/attestations", StringComparison.Ordinal) =>

@@ -67,10 +67,11 @@ public sealed class HostTests : IAsyncLifetime
 
         var before = (await _fleet.ShowAsync("node", Cancel)).Node.Attestations;
         await _fleet.WaitAsync("it goes on", Enough, () => _fleet.Nodes.Single().Attestations >= before + 2, Cancel);
+        before = (await _fleet.ShowAsync("node", Cancel)).Node.Attestations;
         var verdicts = await _fleet.DoAsync(Cancel, "node", "verdicts", "node", "--limit", "1000", "--json");
         Assert.DoesNotContain("\"fail\"", verdicts, StringComparison.Ordinal);
         var details = await _fleet.ShowAsync("node", Cancel);
-        Assert.Equal(details.Node.Attestations, verdicts.Split("\"attestation\":").Length - 1); // the row's count and the history agree
+        Assert.InRange(verdicts.Split("\"attestation\":").Length - 1, before, details.Node.Attestations); // the row's count and the history agree
 
         // Nobody comes any more: only the timer can notice.
         machine.KillAgent();

@@ -101,9 +101,10 @@ public sealed class DeliveryTests
         Assert.Empty(await service.DeliveriesAsync("down", "pending"));
         var dead = await service.DeliveriesAsync("down");
         Assert.Equal(["dead", "dead"], dead.Select(static d => d["state"]!.GetValue<string>()));
-        Assert.Equal(1, await service.CountEventsAsync(EventTypes.WebhookDeadLettered)); // once a minute
+        var minutes = dead.Select(static d => d["queuedAt"]!.GetValue<DateTimeOffset>().UtcTicks / TimeSpan.TicksPerMinute).Distinct().Count();
+        Assert.Equal(minutes, await service.CountEventsAsync(EventTypes.WebhookDeadLettered)); // once a minute, of the minute that they were put into the outbox
         Assert.Equal(2, service.Log.All.Count(static l => l.StartsWith("Warning: Gave up delivering to down: it did not take 'node.failed' of '", StringComparison.Ordinal))); // an alert looks for it
-        Assert.Single(other.Requests);
+        Assert.Equal(minutes, other.Requests.Count);
         Assert.Equal("webhook:down", JsonNode.Parse(other.Requests.Single().Body)!["subject"]!.GetValue<string>());
     }
 
