@@ -4,15 +4,23 @@ using Keylime.Functions.Storage;
 
 if (args is ["--help" or "-h"])
 {
-    Console.WriteLine(ServiceOptions.Usage);
+    Console.WriteLine(Settings.Usage);
     return 0;
 }
 
-if (!ServiceOptions.TryParse(args, Environment.GetEnvironmentVariable, out var options, out var error))
+var environment = Environment.GetEnvironmentVariables().Cast<System.Collections.DictionaryEntry>().ToDictionary(static e => (string)e.Key, static e => (string?)e.Value ?? "");
+if (!Settings.TryRead(args, environment, out var options, out var errors))
 {
-    Console.Error.WriteLine($"error: {error}");
-    Console.Error.WriteLine("hint: Keylime.Functions --help tells the options.");
+    foreach (var error in errors)
+        Console.Error.WriteLine($"error: {error}");
+    Console.Error.WriteLine("hint: Keylime.Functions --help tells the settings.");
     return 2;
+}
+
+if (args.Contains(Settings.CheckFlag))
+{
+    Console.Write($"The settings are good. Set is:\n{Settings.Describe(args, environment)}");
+    return 0;
 }
 
 try

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Net;
 using System.Security.Cryptography.X509Certificates;
 using Keylime.Functions.Hosting;
@@ -103,7 +104,7 @@ public sealed class HostingTests
     public void Nobody_is_refused_for_being_known_better(string named, string taken)
     {
         string[] args = named.Length == 0 ? [] : ["--accept-identity", named];
-        Assert.True(ServiceOptions.TryParse(args, _ => null, out var options, out _));
+        Assert.True(Settings.TryRead(args, ImmutableDictionary<string, string>.Empty, out var options, out _));
         Assert.Equal(taken.Split(' '), ((string[])["ek-key", "ek-list", "ek-certificate", "iak-certificate"]).Where(name => options.Accepts(IdentityNames.Parse(name))));
         Assert.False(options.Accepts(Attestation.IdentityLevel.None));
     }
@@ -157,29 +158,6 @@ public sealed class HostingTests
 
         static async Task<IEnumerable<string>> ReadEventsAsync(HttpClient client) =>
             (await client.SendAsync("GET", "/v1/events")).Expect(HttpStatusCode.OK)["events"]!.AsArray().Select(e => e!["type"]!.GetValue<string>());
-    }
-
-    [Theory]
-    [InlineData("--listen", "http://127.0.0.1:1")]
-    [InlineData("--listen", "https://example.org:1")]
-    [InlineData("--interval", "0")]
-    [InlineData("--interval", "soon")]
-    [InlineData("--colour", "red")]
-    [InlineData("data", "/tmp")]
-    [InlineData("--data")]
-    public void An_option_that_is_none_is_an_error(params string[] args)
-    {
-        Assert.False(ServiceOptions.TryParse(args, _ => null, out _, out var error));
-        Assert.NotEmpty(error);
-    }
-
-    [Fact]
-    public void The_command_line_is_over_the_environment()
-    {
-        string? Environment(string name) => name switch { "KEYLIME_SERVICE_INTERVAL" => "7", "KEYLIME_SERVICE_SAN" => "a,b", _ => null };
-        Assert.True(ServiceOptions.TryParse(["--interval", "9"], Environment, out var options, out _));
-        Assert.Equal(TimeSpan.FromSeconds(9), options.Interval);
-        Assert.Equal(["a", "b"], options.Names);
     }
 
     private static string Mode(string path) => Convert.ToString((int)File.GetUnixFileMode(path), 8);

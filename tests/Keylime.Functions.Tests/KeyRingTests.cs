@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Net;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Keys;
@@ -59,7 +60,7 @@ public sealed class KeyRingTests
         using var tool = new OperatorTool(elsewhere);
         var setting = (await tool.DoAsync("token", "prepare", "deployer", "--token-file", tool.PathOf("token"))).Trim();
         Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(tool.PathOf("token")));
-        Assert.True(ServiceOptions.TryParse(["--operator-token", setting], static _ => null, out var options, out var error), error);
+        Assert.True(Settings.TryRead(["--operator-token", setting], ImmutableDictionary<string, string>.Empty, out var options, out var errors), string.Join('\n', errors));
 
         var folder = Directory.CreateTempSubdirectory("prepared-").FullName;
         foreach (var role in (string[])["operator", "approver", "auditor"])
@@ -73,6 +74,6 @@ public sealed class KeyRingTests
 
         Directory.Delete(folder, recursive: true);
         foreach (var bad in (string[])["deployer", "deployer:00", $"a/b:{new string('0', 64)}", $"deployer:{new string('g', 64)}"])
-            Assert.False(ServiceOptions.TryParse(["--operator-token", bad], static _ => null, out _, out _));
+            Assert.False(Settings.TryRead(["--operator-token", bad], ImmutableDictionary<string, string>.Empty, out _, out _));
     }
 }

@@ -1,4 +1,3 @@
-using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Verifier;
 using Keylime.Protocol;
@@ -110,26 +109,6 @@ public sealed class RetentionTests(AzuriteFixture fixture) : IDisposable
         Assert.Null((await again.Get<IRecordStore<TimerState>>().FindAsync("retention", Cancel))!.Value.Cursor);
         for (var i = 0; i < fleet; i += 100)
             Assert.Equal(12, (await again.Get<IVerdictStore>().ListAsync(AgentId.Parse($"node-{i}"), null, 100, Cancel)).Items.Count);
-    }
-
-    [Theory]
-    [InlineData("400d", 400)]
-    [InlineData("1d", 1)]
-    [InlineData("0d", null)]
-    [InlineData("400", null)]
-    [InlineData("-4d", null)]
-    [InlineData("36501d", null)]
-    [InlineData("d", null)]
-    [InlineData("1h", null)]
-    [InlineData("99999999999d", null)]
-    public void Days_are_read(string text, int? days)
-    {
-        var good = ServiceOptions.TryParse(["--keep-verdicts", text, "--keep-events=" + text], static _ => null, out var options, out var error);
-        Assert.Equal(days is not null, good);
-        if (days is { } count)
-            Assert.Equal((TimeSpan.FromDays(count), TimeSpan.FromDays(count)), (options!.KeepVerdicts, options.KeepEvents));
-        else
-            Assert.Contains("--keep-verdicts", error, StringComparison.Ordinal);
     }
 
     public void Dispose() => Directory.Delete(_folder, recursive: true);

@@ -1,6 +1,5 @@
 using System.Security.Cryptography;
 using System.Text.Json.Nodes;
-using Keylime.Functions.Hosting;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Keys.Azure;
 using Microsoft.AspNetCore.Http;
@@ -369,15 +368,6 @@ public sealed class KeyVaultTests : VaultContract
             _vault = new KeyVault(VaultServer.Url, "keylime-wrap", "keylime-sign", VaultServer.Credential(), Clock, other.Transport());
         await Assert.ThrowsAsync<VaultUnavailableException>(() => Vault.WrappingKeyAsync(Cancel));
     }
-
-    [Theory]
-    [InlineData("--key-vault", "http://team.vault.azure.net", false)]
-    [InlineData("--key-vault", "https://team.vault.azure.net/keys", false)]
-    [InlineData("--key-vault", "https://u@team.vault.azure.net", false)]
-    [InlineData("--key-vault", "https://team.vault.azure.net", true)]
-    [InlineData("--wrap-key", "a/b", false)]
-    [InlineData("--sign-key", "a-b", true)]
-    public void Options_name_a_vault_and_keys_of_it(string name, string value, bool good) => Assert.Equal(good, ServiceOptions.TryParse([name, value], static _ => null, out _, out _));
 
     /// <summary>Somebody sets the clock on the wall; the time that goes by is the real one.</summary>
     private sealed class ClockThatIsSet : TimeProvider

@@ -26,6 +26,11 @@ internal sealed class AzureAccounts
     /// <summary>In the order of their names, whatever order they were configured in: pages of a list go on where they ended.</summary>
     public IReadOnlyList<AzureAccount> All { get; }
 
+    /// <summary>Whether it is what Azure takes for a name (3 to 24 of a-z 0-9), or a table endpoint.</summary>
+    public static bool IsName(string nameOrUrl) =>
+        nameOrUrl.Length is >= 3 and <= 24 && nameOrUrl.All(static c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c))
+        || Uri.TryCreate(nameOrUrl, UriKind.Absolute, out var url) && url is { Scheme: "https", Query: "", UserInfo: "" };
+
     public static string TableOf(string kind) => "keylime" + kind;
 
     /// <exception cref="StorageUnavailableException">There are none, or two of one name.</exception>

@@ -1,0 +1,65 @@
+using System.Diagnostics.CodeAnalysis;
+using System.Globalization;
+using System.Security.Cryptography;
+
+namespace Keylime.Functions.Hosting;
+
+/// <summary>Every setting that there is. Who adds one adds it here, and nowhere else.</summary>
+internal static class SettingsTable
+{
+    private const int MostSeconds = 86_400;
+    private const int MostDays = 36_500;
+    private const int LongestKeyName = 127; // of Key Vault
+    private const string Days = "a whole number of days from 1 to 36500 with d behind it, as in 365d";
+    private const string KeyName = "the name of a key: 1 to 127 of A-Z a-z 0-9 -";
+
+    public static IReadOnlyList<Setting> All { get; } =
+    [
+        new("data", "DIR", "a directory", "where everything is kept (default /var/lib/keylime-service)", static (o, v) => v.Length > 0 ? o with { Data = Path.GetFullPath(v) } : null),
+        new("listen", "URL", "https://ADDRESS:PORT, with an address or localhost and no path", "where it answers (default https://127.0.0.1:8881; port 0 takes a free one)",
+            static (o, v) => IsAddress(v, "https", out var url) ? o with { Listen = url } : null),
+        new("registrar-http", "URL", "http://ADDRESS:PORT, with an address or localhost and no path", "plain HTTP for the registrar's public routes only (off unless given)",
+            static (o, v) => IsAddress(v, "http", out var url) ? o with { RegistrarHttp = url } : null),
+        new("interval", "SECONDS", "a whole number of seconds from 1 to 86400", "from one attestation to the next, for nodes that say nothing else (default 60)",
+            static (o, v) => Number(v, MostSeconds) is { } seconds ? o with { Interval = TimeSpan.FromSeconds(seconds) } : null),
+        Setting.Several("san", "NAME", "a host's name or address", "another name for the server's certificate",
+            static v => Uri.CheckHostName(v) != UriHostNameType.Unknown, static (o, all) => o with { Names = [.. o.Names, .. all] }),
+        Setting.Several("accept-identity", "KIND", "ek-certificate, iak-certificate, ek-list or ek-key",
+            "how well a TPM must be known (default: the two with a certificate; the others are weaker, verdicts say so, and they come on top of the better ones)",
+            static v => IdentityNames.TryParse(v, out _), static (o, all) => o with { AcceptedIdentities = [.. o.AcceptedIdentities, .. all.Select(IdentityNames.Parse)] }),
+        Setting.YesNo("fetch-issuers", "get missing issuers' certificates from where endorsement certificates say they are", static (o, yes) => o with { FetchIssuers = yes }),
+        Setting.YesNo("require-signed-policies", "take and use policies only with the signature of a trusted signer (DSSE)", static (o, yes) => o with { RequireSignedPolicies = yes }),
+        Setting.YesNo("require-policy-approval", "a policy that is put judges nobody until somebody else approves it", static (o, yes) => o with { RequirePolicyApproval = yes }),
+        new("keep-verdicts", "Nd", Days, "delete verdicts after so many days, but never the last pass and the last fail of a node (default: for ever)",
+            static (o, v) => DaysOf(v) is { } days ? o with { KeepVerdicts = days } : null),
+        new("keep-events", "Nd", Days, "delete events after so many days (default: for ever)", static (o, v) => DaysOf(v) is { } days ? o with { KeepEvents = days } : null),
+        Setting.Several("azure-account", "NAME", "the name of a storage account, or its table endpoint", "a storage account, with the process's own identity. Without one everything is in SQLite",
+            static v => Storage.Azure.AzureAccounts.IsName(v), static (o, all) => o with { AzureAccounts = [.. o.AzureAccounts, .. all] }),
+        new("azure-connections", "FILE", "a file that can be read, with a connection string a line", "a file with a connection string a line, as the emulator has one",
+            static (o, v) => File.Exists(v) ? o with { AzureConnections = Path.GetFullPath(v) } : null),
+        new("key-vault", "URL", "https://NAME.vault.azure.net, without a path", "Azure Key Vault, for the keys that wrap and sign; without it they are files",
+            static (o, v) => Uri.TryCreate(v, UriKind.Absolute, out var url) && url is { Scheme: "https", AbsolutePath: "/", Query: "", UserInfo: "" } ? o with { KeyVault = url } : null),
+        new("wrap-key", "NAME", KeyName, "of the RSA key in it that wraps keys of payloads (default keylime-wrap)", static (o, v) => IsKeyName(v) ? o with { WrapKey = v } : null) { Needs = "key-vault" },
+        new("sign-key", "NAME", KeyName, "of the P-256 key in it that signs what nodes are told (default keylime-sign)", static (o, v) => IsKeyName(v) ? o with { SignKey = v } : null) { Needs = "key-vault" },
+        new("operator-token", "NAME:SHA256", "NAME:SHA256, with 64 hex digits, as 'keylime token prepare' prints it",
+            "the first operator's token, by its name and hash; then no token is made here and kept in a file, as is right where the data directory does not last",
+            static (o, v) => PreparedToken(v) is { } token ? o with { OperatorToken = token } : null),
+        Setting.Several("allow-outbound", "HOST:PORT", "HOST:PORT", "where outgoing requests may go, though it is not public or not HTTPS",
+            static v => v.LastIndexOf(':') > 0, static (o, all) => o with { AllowedOutbound = [.. o.AllowedOutbound, .. all] }),
+    ];
+
+    private static (string Name, byte[] Hash)? PreparedToken(string value) =>
+        value.Split(':') is [var name, { Length: 2 * SHA256.HashSizeInBytes } hex] && Protocol.AgentId.TryParse(name, null, out _) && hex.All(char.IsAsciiHexDigit)
+            ? (name, Convert.FromHexString(hex))
+            : null;
+
+    private static bool IsKeyName(string value) => value.Length is > 0 and <= LongestKeyName && value.All(static c => char.IsAsciiLetterOrDigit(c) || c == '-');
+
+    private static TimeSpan? DaysOf(string value) => value is [.. var digits, 'd'] && Number(digits, MostDays) is { } days ? TimeSpan.FromDays(days) : null;
+
+    private static int? Number(string value, int most) => int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= 1 && number <= most ? number : null;
+
+    private static bool IsAddress(string value, string scheme, [NotNullWhen(true)] out Uri? url) =>
+        Uri.TryCreate(value, UriKind.Absolute, out url) && url.Scheme == scheme && url.AbsolutePath == "/"
+        && (url.Host == "localhost" || System.Net.IPAddress.TryParse(url.Host.Trim('[', ']'), out _));
+}
