@@ -137,6 +137,8 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
 
             var outcome = await attestation.RunAsync(tpm, facts, keys.AttestationKey, _token.Value, cancel);
             _tokenIsNew = false;
+            if (outcome.TokenLifetime is { } lifetime)
+                _token = _token.Until(time.GetUtcNow() + lifetime);
             _backoff.Reset();
             if (outcome.Evaluation == "fail")
                 await payloads.WipeAsync("This machine is not trusted.", caller, cancel);

@@ -16,6 +16,9 @@ internal sealed record AttestationOutcome(string? Evaluation, IReadOnlyList<Atte
     /// <summary>What the service tells of other machines, if it was asked and knows of such a thing.</summary>
     public NoticeBatch? Notices { get; init; }
 
+    /// <summary>How long the token lives from now on, if the service said.</summary>
+    public TimeSpan? TokenLifetime { get; init; }
+
     /// <summary>A digest of the payloads that are meant for this machine; <see langword="null"/> where there are none.</summary>
     public string? Payloads { get; init; }
 }
@@ -29,22 +32,52 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
     /// <summary>How far notices were dealt with; <see langword="null"/> where they are not wanted.</summary>
     public Func<long?> NoticesAfter { get; init; } = static () => null;
 
+    // What the service has asked with its last answer; it is answered once.
+    private Asked? _asked;
+
     public async Task<AttestationOutcome> RunAsync(TpmClient tpm, MachineFacts facts, LoadedKey key, string token, CancellationToken cancel)
     {
+        if (Interlocked.Exchange(ref _asked, null) is { } inAdvance)
+        {
+            try
+            {
+                return await AnswerAsync(inAdvance, tpm, key, token, cancel);
+            }
+            catch (ServiceRefusedException e) when (IsOver(e))
+            {
+                // It has been too long, or something else is wanted by now: ask.
+            }
+            catch (ServiceRefusedException e) when (e.Status is HttpStatusCode.Unauthorized or HttpStatusCode.TooManyRequests)
+            {
+                _asked = inAdvance; // with another token, or a little later, it is as good
+                throw;
+            }
+        }
+
         // A request is made anew for each try: its counts, and the challenge that comes back, are never old.
         var path = $"v3.0/agents/{id}/attestations";
         var offered = new AttestationAttributes { EvidenceSupported = Offer(facts, key, ima.Refresh()), SystemInfo = new SystemInfo(bootTime) };
         var answer = await verifier.SendAsync(HttpMethod.Post, path, Body(offered), token, static s => s == HttpStatusCode.Created, cancel);
-        var asked = ServiceClient.Read(answer, UpstreamJson.Default.DocumentAttestationAttributes, "attestation").Data.Attributes.EvidenceRequested;
+        var asked = ServiceClient.Read(answer, UpstreamJson.Default.DocumentAttestationAttributes, "attestation");
         var target = verifier.PathOf(answer.Location, path);
 
-        var content = await CollectAsync(tpm, key, asked ?? [], cancel);
-        answer = await verifier.SendAsync(HttpMethod.Patch, target, content, token, static s => s == HttpStatusCode.Accepted, cancel);
+        return await AnswerAsync(new Asked(target, asked.Data.Attributes.EvidenceRequested ?? [], asked.Meta?.NextOffered is true), tpm, key, token, cancel);
+    }
+
+    private async Task<AttestationOutcome> AnswerAsync(Asked asked, TpmClient tpm, LoadedKey key, string token, CancellationToken cancel)
+    {
+        var content = await CollectAsync(tpm, key, asked, cancel);
+        var answer = await verifier.SendAsync(HttpMethod.Patch, asked.Path, content, token, static s => s == HttpStatusCode.Accepted, cancel);
         return Outcome(answer);
     }
 
+    // Whatever is against this attestation and not against this machine.
+    private static bool IsOver(ServiceRefusedException refusal) =>
+        refusal.Status is null or HttpStatusCode.NotFound
+        || refusal is { Status: HttpStatusCode.Forbidden, ErrorCode: "challenges_expired" or "old_attestation" or "evidence_immutable" };
+
     // Upstream echoes the evidence, which may be megabytes: an answer that is too long, or that cannot be read, was an acceptance all the same.
-    private static AttestationOutcome Outcome(ServiceClient.Answer answer)
+    private AttestationOutcome Outcome(ServiceClient.Answer answer)
     {
         try
         {
@@ -52,8 +85,10 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
             var attributes = document?.Data.Attributes;
             TimeSpan? next = document?.Meta?.SecondsToNextAttestation is { } seconds and >= 0 ? TimeSpan.FromSeconds(Math.Min(seconds, MaxInterval)) : null;
             var evaluation = attributes?.Evaluation is "pending" ? null : attributes?.Evaluation;
+            _asked = Next(document?.Meta?.NextAttestation);
             return new AttestationOutcome(evaluation, attributes?.Findings ?? [], next)
             {
+                TokenLifetime = document?.Meta?.SecondsToTokenExpiry is { } lives and > 0 ? TimeSpan.FromSeconds(Math.Min(lives, MaxInterval)) : null,
                 Payloads = document?.Meta?.Payloads,
                 Notices = document?.Meta is { NoticesNext: { } behind } meta ? new NoticeBatch(meta.Notices ?? [], behind) { Lost = meta.NoticesLost is true } : null,
             };
@@ -62,6 +97,21 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
         {
             Log.Warning($"The answer to the evidence cannot be read: {e.Message}");
             return new AttestationOutcome(null, [], null);
+        }
+    }
+
+    private Asked? Next(Resource<AttestationAttributes>? next)
+    {
+        if (next is not { Links.Self: { } self, Attributes.EvidenceRequested: { Count: > 0 } wanted } || !Uri.TryCreate(self, UriKind.RelativeOrAbsolute, out var link))
+            return null;
+        try
+        {
+            return new Asked(verifier.PathOf(link, "/"), wanted, NextOffered: true);
+        }
+        catch (ServiceRefusedException e)
+        {
+            Log.Warning($"What comes next is asked for anew: {e.Message}");
+            return null;
         }
     }
 
@@ -119,12 +169,12 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
         AllowableSignatureSchemes = [key.Public.Scheme.Algorithm.ProtocolName()!],
     };
 
-    private async Task<EvidenceContent> CollectAsync(TpmClient tpm, LoadedKey key, IReadOnlyList<EvidenceItem> asked, CancellationToken cancel)
+    private async Task<EvidenceContent> CollectAsync(TpmClient tpm, LoadedKey key, Asked asked, CancellationToken cancel)
     {
         EvidenceData? quote = null;
         var order = new List<string>();
         var logs = new List<LogEvidence>();
-        foreach (var item in asked.OrderBy(static i => i.EvidenceType == EvidenceItem.TpmQuote ? 0 : 1))
+        foreach (var item in asked.Evidence.OrderBy(static i => i.EvidenceType == EvidenceItem.TpmQuote ? 0 : 1))
         {
             switch (item.EvidenceType)
             {
@@ -147,9 +197,9 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
         if (quote is null)
             throw new ServiceRefusedException("attestation", null, null, "the service asks for no quote");
 
-        order.AddRange(asked.Select(static i => i.EvidenceType).Distinct()
+        order.AddRange(asked.Evidence.Select(static i => i.EvidenceType).Distinct()
             .Where(t => t == EvidenceItem.TpmQuote || logs.Exists(l => l.Type == t)));
-        return new EvidenceContent(quote, order, logs, NoticesAfter());
+        return new EvidenceContent(quote, order, logs, asked.NextOffered, NoticesAfter());
     }
 
     private LogEvidence Ima(ChosenParameters? parameters)
@@ -214,4 +264,8 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
         new Document<AttestationAttributes>(new Resource<AttestationAttributes>("attestation", attributes)),
         UpstreamJson.Default.DocumentAttestationAttributes,
         jsonApi: true);
+
+    /// <param name="Path">Where the evidence goes.</param>
+    /// <param name="NextOffered">See <see cref="DocumentMeta.NextOffered"/>.</param>
+    private sealed record Asked(string Path, IReadOnlyList<EvidenceItem> Evidence, bool NextOffered);
 }

@@ -20,14 +20,16 @@ internal sealed class EvidenceContent : HttpContent
     private readonly EvidenceData _quote;
     private readonly IReadOnlyList<string> _order;
     private readonly IReadOnlyList<LogEvidence> _logs;
+    private readonly bool _nextWanted;
     private readonly long? _noticesAfter;
     private readonly long _length;
 
     /// <param name="order">The evidence types in the order in which they were asked for.</param>
+    /// <param name="nextWanted">See <see cref="DocumentMeta.NextWanted"/>.</param>
     /// <param name="noticesAfter">See <see cref="DocumentMeta.NoticesAfter"/>.</param>
-    public EvidenceContent(EvidenceData quote, IReadOnlyList<string> order, IReadOnlyList<LogEvidence> logs, long? noticesAfter)
+    public EvidenceContent(EvidenceData quote, IReadOnlyList<string> order, IReadOnlyList<LogEvidence> logs, bool nextWanted, long? noticesAfter)
     {
-        (_quote, _order, _logs, _noticesAfter) = (quote, order, logs, noticesAfter);
+        (_quote, _order, _logs, _nextWanted, _noticesAfter) = (quote, order, logs, nextWanted, noticesAfter);
         using var counter = new CountingStream();
         Write(counter);
         _length = counter.Count;
@@ -79,10 +81,13 @@ internal sealed class EvidenceContent : HttpContent
         json.WriteEndArray();
         json.WriteEndObject();
         json.WriteEndObject();
-        if (_noticesAfter is { } after)
+        if (_nextWanted || _noticesAfter is not null)
         {
             json.WriteStartObject("meta");
-            json.WriteNumber("notices_after", after);
+            if (_nextWanted)
+                json.WriteBoolean("next_wanted", true);
+            if (_noticesAfter is { } after)
+                json.WriteNumber("notices_after", after);
             json.WriteEndObject();
         }
 

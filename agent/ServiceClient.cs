@@ -97,7 +97,7 @@ internal sealed class ServiceClient : IDisposable
     private async Task<T> ExchangeAsync<T>(
         HttpMethod method, string path, HttpContent? content, string? token, Func<string, HttpResponseMessage, CancellationToken, Task<T>> read, CancellationToken cancel)
     {
-        using var request = new HttpRequestMessage(method, new Uri(path, UriKind.Relative)) { Content = content };
+        using var request = new HttpRequestMessage(method, OfOrigin(new Uri(_origin, path), path)) { Content = content };
         request.Headers.Accept.Add(new MediaTypeWithQualityHeaderValue(content?.Headers.ContentType?.MediaType ?? "application/json"));
         request.Headers.TryAddWithoutValidation("X-Request-ID", RandomNumberGenerator.GetHexString(8, lowercase: true));
         if (token is not null)
@@ -132,12 +132,15 @@ internal sealed class ServiceClient : IDisposable
         if (location is null)
             throw new ServiceRefusedException("Location", null, null, "the answer has none");
 
-        var target = new Uri(new Uri(_origin, basePath), location);
-        var sameOrigin = target.Scheme == _origin.Scheme && target.Port == _origin.Port && target.Host.Equals(_origin.Host, StringComparison.OrdinalIgnoreCase);
-        return sameOrigin
-            ? target.PathAndQuery
-            : throw new ServiceRefusedException("Location", null, null, "it points to another service, where no evidence goes");
+        var path = OfOrigin(new Uri(new Uri(_origin, basePath), location), "Location").PathAndQuery;
+        OfOrigin(new Uri(_origin, path), "Location"); // two slashes in front, and the path is another host
+        return path;
     }
+
+    private Uri OfOrigin(Uri target, string what) =>
+        target.Scheme == _origin.Scheme && target.Port == _origin.Port && target.Host.Equals(_origin.Host, StringComparison.OrdinalIgnoreCase)
+            ? target
+            : throw new ServiceRefusedException(what, null, null, "it points to another service, where no evidence goes");
 
     public static HttpContent Json<T>(T value, JsonTypeInfo<T> type, bool jsonApi)
     {

@@ -6,15 +6,19 @@ using Keylime.Tpm;
 namespace Keylime.Agent;
 
 /// <summary>A token, and when it is better to have another one.</summary>
-internal sealed record SessionToken(string Value, DateTimeOffset? RenewAt);
+internal sealed record SessionToken(string Value, DateTimeOffset? RenewAt)
+{
+    // A token that runs out in the middle of a request is no use.
+    private static readonly TimeSpan Margin = TimeSpan.FromSeconds(15);
+
+    /// <summary>The token, which is taken up to a moment of this machine's clock.</summary>
+    public SessionToken Until(DateTimeOffset end) => this with { RenewAt = end - Margin };
+}
 
 /// <summary>Proves possession of the attestation key, which earns a token.</summary>
 internal sealed class Session(ServiceClient verifier, TimeProvider time)
 {
     private const string Path = "v3.0/sessions";
-
-    // A token that runs out in the middle of a request is no use.
-    private static readonly TimeSpan Margin = TimeSpan.FromSeconds(15);
 
     /// <returns><see langword="null"/> if the service does not take the proof: mostly because nobody has enrolled the node yet.</returns>
     public async Task<SessionToken?> OpenAsync(AgentId id, TpmClient tpm, LoadedKey key, CancellationToken cancel)
@@ -52,13 +56,16 @@ internal sealed class Session(ServiceClient verifier, TimeProvider time)
 
         var result = ServiceClient.Read(answer, UpstreamJson.Default.DocumentSessionAttributes, "session").Data.Attributes;
         return result is { Evaluation: "pass", Token: { Length: > 0 } token }
-            ? new SessionToken(token, Lifetime(result) is { } lifetime ? time.GetUtcNow() + lifetime - Margin : null)
+            ? Lifetime(result) is { } lifetime ? new SessionToken(token, null).Until(time.GetUtcNow() + lifetime) : new SessionToken(token, null)
             : null;
     }
 
+    // What lives shorter is used until it is refused.
+    private static readonly TimeSpan Shortest = TimeSpan.FromSeconds(30);
+
     // By the service's own clock: this machine's may be wrong.
     private static TimeSpan? Lifetime(SessionAttributes result) =>
-        result is { TokenExpiresAt: { } end, ResponseReceivedAt: { } now } && end - now > 2 * Margin ? end - now : null;
+        result is { TokenExpiresAt: { } end, ResponseReceivedAt: { } now } && end - now > Shortest ? end - now : null;
 
     private static bool IsOk(HttpStatusCode status) => (int)status is >= 200 and < 300;
 

@@ -109,12 +109,14 @@ internal static partial class Service
         services.AddSingleton<SessionIds>();
         services.AddSingleton<PolicySigners>();
         services.AddSingleton<PolicyTexts>();
+        services.AddSingleton<PolicyPins>();
         services.AddSingleton<CompiledPolicies>();
         services.AddSingleton<PutPolicy.Dependencies>();
         services.AddSingleton<EvidenceHistory>();
         services.AddSingleton<PolicyTrials>();
         services.AddSingleton<Heartbeat>();
         services.AddSingleton<Settlement>();
+        services.AddSingleton<Challenges>();
         services.AddSingleton<Judge>();
         services.AddSingleton<Appraiser>(Appraisal.Appraise);
 

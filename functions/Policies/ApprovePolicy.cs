@@ -16,7 +16,7 @@ internal static class ApprovePolicyRoute
             new(Caller.Operator | Caller.Approver, ApiFamily.Own), new("Bring a policy's proposed text into force.", ApiJson.Default.ApprovePolicy, ApiJson.Default.PolicySummary));
 
     private static async Task<IResult> HandleAsync(
-        string name, HttpContext context, IRecordStore<PolicyRecord> policies, IEventStore events, TimeProvider clock, CancellationToken cancel)
+        string name, HttpContext context, IRecordStore<PolicyRecord> policies, PolicyPins pins, IEventStore events, TimeProvider clock, CancellationToken cancel)
     {
         if (!PolicyNames.IsValid(name))
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_name", PolicyNames.Expected);
@@ -49,6 +49,7 @@ internal static class ApprovePolicyRoute
             var next = stored.Value.InForce(proposed, by, clock.GetUtcNow());
             if (!await policies.TryReplaceAsync(stored, next, cancel))
                 continue;
+            pins.Forget(name);
             await TellAsync(events, next, CancellationToken.None);
             return Answer.Json(StatusCodes.Status200OK, ListPolicies.Summary(next), ApiJson.Default.PolicySummary);
         }

@@ -15,7 +15,8 @@ internal static class DeletePolicy
         new(StatusCodes.Status404NotFound, "no_such_policy", $"There is no policy '{name}'.") { Hint = "keylime policy list (GET /v1/policies) tells which there are." };
 
     private static async Task<IResult> HandleAsync(
-        string name, HttpContext context, IRecordStore<PolicyRecord> policies, INodeStore nodes, IRecordStore<EnrolmentRule> rules, IEventStore events, TimeProvider clock, CancellationToken cancel)
+        string name, HttpContext context, IRecordStore<PolicyRecord> policies, PolicyPins pins, INodeStore nodes, IRecordStore<EnrolmentRule> rules,
+        IEventStore events, TimeProvider clock, CancellationToken cancel)
     {
         if (!PolicyNames.IsValid(name))
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_name", PolicyNames.Expected);
@@ -38,8 +39,12 @@ internal static class DeletePolicy
         }
 
         await events.AddAsync(EventRecord.OfPolicy(name, clock.GetUtcNow(), EventTypes.PolicyDeleted, $"{context.CallerName()} deletes the policy; it was {stored.Value.Digest}."), cancel);
-        return await policies.TryDeleteAsync(stored, cancel)
-            ? TypedResults.NoContent()
-            : new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this policy at this moment; try again.");
+        if (await policies.TryDeleteAsync(stored, cancel))
+        {
+            pins.Forget(name);
+            return TypedResults.NoContent();
+        }
+
+        return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this policy at this moment; try again.");
     }
 }

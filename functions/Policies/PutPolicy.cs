@@ -22,7 +22,7 @@ internal static partial class PutPolicy
 
     /// <summary>What the handler works with.</summary>
     internal sealed record Dependencies(
-        IRecordStore<PolicyRecord> Policies, PolicyTexts Texts, IBlobStore Blobs, IEventStore Events, ServiceOptions Options, TimeProvider Clock, ILogger<PolicyRecord> Log);
+        IRecordStore<PolicyRecord> Policies, PolicyPins Pins, PolicyTexts Texts, IBlobStore Blobs, IEventStore Events, ServiceOptions Options, TimeProvider Clock, ILogger<PolicyRecord> Log);
 
     private static async Task<IResult> HandleAsync(string name, HttpContext context, Dependencies use, CancellationToken cancel)
     {
@@ -56,6 +56,7 @@ internal static partial class PutPolicy
                 await TellAsync(use.Events, stored.Value, cancel); // once it is replaced, nothing would remember what a crash left out
             if (!(stored is null ? await use.Policies.TryAddAsync(next, cancel) : await use.Policies.TryReplaceAsync(stored, next, cancel)))
                 continue;
+            use.Pins.Forget(name);
             LogPut(use.Log, name, digest);
             await TellAsync(use.Events, next, CancellationToken.None);
             return Answered(stored is null ? StatusCodes.Status201Created : StatusCodes.Status200OK, next);

@@ -10,7 +10,7 @@ namespace Keylime.Functions.Storage;
 internal sealed record Node
 {
     /// <summary>The version that rows are written in. Rows of every earlier version are read for ever.</summary>
-    public const int CurrentSchema = 4;
+    public const int CurrentSchema = 5;
 
     public int Schema { get; init; } = CurrentSchema;
 
@@ -99,7 +99,8 @@ internal sealed record Node
     public bool IsPassed => RetiredAt is null && Last is { Pass: true } && Unhealed is null;
 
     /// <summary>Whether something may be left to do about it.</summary>
-    public bool IsUnsettled => Open is not null || Untold is not null;
+    /// <remarks>What was asked in advance waits for an interval, and the answer settles it, or the sweep once the node is overdue.</remarks>
+    public bool IsUnsettled => Open is { InAdvance: false } || Untold is not null;
 }
 
 /// <summary>The bearer token that a proof of possession earned: its hash, so that a copy of the table opens nothing.</summary>
@@ -146,6 +147,9 @@ internal sealed record OpenAttestation
     public required DateTimeOffset RequestedAt { get; init; }
 
     public required DateTimeOffset ExpiresAt { get; init; }
+
+    /// <summary>Whether it was asked with the answer to the evidence before, and is not due yet then; otherwise the agent asked for it and answers at once.</summary>
+    public bool InAdvance { get; init; }
 }
 
 /// <param name="Start">The proven lines that need not be sent again.</param>

@@ -26,6 +26,8 @@ internal static class GetAttestation
 
         if (await verdicts.FindAsync(id, asked, cancel) is { } verdict)
             return Attestations.Answer(StatusCodes.Status200OK, Attestations.Judged(verdict));
+        if (number == "latest" && node is { Open.InAdvance: true, Last.Attestation: var last } && await verdicts.FindAsync(id, last, cancel) is { } judged)
+            return Attestations.Answer(StatusCodes.Status200OK, Attestations.Judged(judged)); // nobody has begun the one that was asked in advance
         return node.Open is { } open && open.Number == asked
             ? Attestations.Answer(StatusCodes.Status200OK, Attestations.Waiting(node, open))
             : Attestations.NotFound(id, number);

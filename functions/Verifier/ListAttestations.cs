@@ -27,7 +27,7 @@ internal static class ListAttestations
 
         var page = await verdicts.ListAsync(id, start, PageSize, cancel);
         var judged = page.Items.Select(Attestations.Judged);
-        var waiting = start is null && node.Open is { } open && page.Items.All(v => v.Message.Attestation != open.Number)
+        var waiting = start is null && node.Open is { InAdvance: false } open && page.Items.All(v => v.Message.Attestation != open.Number)
             ? [Attestations.Waiting(node, open)]
             : Array.Empty<Resource<AttestationAttributes>>();
         var self = $"/v3.0/agents/{id}/attestations";

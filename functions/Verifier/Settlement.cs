@@ -23,8 +23,9 @@ internal sealed class Settlement(INodeStore nodes, IVerdictStore verdicts, IEven
         await nodes.TryAddAsync(WithUntold(node, happened), cancel) is { } added ? await SettleAsync(added, null, CancellationToken.None) : null;
 
     /// <param name="known">The verdict that was just added, where there is one: it saves the look into the history.</param>
+    /// <param name="then">What else becomes of the row, in the same write, once it is up to its history.</param>
     /// <returns>The row as it is now.</returns>
-    public async Task<Stored<Node>> SettleAsync(Stored<Node> read, VerdictRecord? known, CancellationToken cancel)
+    public async Task<Stored<Node>> SettleAsync(Stored<Node> read, VerdictRecord? known, CancellationToken cancel, Func<Node, Node>? then = null)
     {
         for (var tries = 0; tries < MaxTries; tries++)
         {
@@ -49,11 +50,13 @@ internal sealed class Settlement(INodeStore nodes, IVerdictStore verdicts, IEven
                 next = Standing.Apply(next, verdict);
             }
 
+            if (then is not null)
+                next = then(next);
             if (ReferenceEquals(next, read.Value))
                 return read;
 
             // What came into the row late, or counts again, may be overdue since a time that the sweep has passed.
-            foreach (var happened in Standing.Overdue(next, moment!))
+            foreach (var happened in moment is null ? [] : Standing.Overdue(next, moment))
                 await events.AddAsync(happened, cancel);
             if (await nodes.TryReplaceAsync(read, next, cancel) is { } stored)
                 return stored;

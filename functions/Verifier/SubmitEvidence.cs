@@ -19,7 +19,7 @@ internal static partial class SubmitEvidence
             new("Answer the challenge; the answer has the verdict.", UpstreamJson.Default.DocumentAttestationAttributes, UpstreamJson.Default.DocumentAttestationAttributes, StatusCodes.Status202Accepted));
 
     private static async Task<IResult> HandleAsync(
-        AgentId id, string number, HttpContext context, IVerdictStore verdicts, IEventStore events, Settlement settlement, Judge judge,
+        AgentId id, string number, HttpContext context, IVerdictStore verdicts, IEventStore events, Settlement settlement, Judge judge, Challenges challenges,
         Payloads.PayloadCatalog payloads, NoticeBoard notices, TimeProvider clock, ILogger<VerdictRecord> log, CancellationToken cancel)
     {
         if (!MediaTypes.IsJsonApi(context.Request.ContentType))
@@ -50,6 +50,11 @@ internal static partial class SubmitEvidence
         if (AgentNotices.Refused(request.Meta?.NoticesAfter) is { } impossible)
             return impossible;
 
+        var next = request.Meta?.NextWanted is true;
+        var wanted = next || open.InAdvance ? await challenges.WantedAsync(stored.Value, receivedAt, cancel) : null;
+        if (open.InAdvance && (IsStale(stored.Value, evidence, receivedAt) || !Challenges.StillHolds(stored.Value, open, wanted!)))
+            return new Refusal(StatusCodes.Status403Forbidden, "challenges_expired", $"What attestation {open.Number} was asked in advance does not hold any more: ask again, and answer at once.");
+
         // A store that does not answer is met before the nonce is spent.
         var known = await payloads.AllAsync(cancel);
         var told = request.Meta?.NoticesAfter is { } last ? await notices.ReadAsync(last, cancel) : null;
@@ -57,7 +62,8 @@ internal static partial class SubmitEvidence
 
         // This spends the nonce, once, whoever else answers it at the same time. From here on nobody cancels.
         var first = await verdicts.TryAddAsync(verdict, CancellationToken.None);
-        var after = await settlement.SettleAsync(stored, first ? verdict : null, CancellationToken.None);
+        var judgedAt = verdict.Message.At;
+        var after = await settlement.SettleAsync(stored, first ? verdict : null, CancellationToken.None, next && first ? node => challenges.OpenInAdvance(node, wanted!, open, judgedAt) : null);
         if (!first)
             return Immutable(open.Number);
 
@@ -65,6 +71,8 @@ internal static partial class SubmitEvidence
         return Attestations.Answer(StatusCodes.Status202Accepted, Attestations.Judged(verdict), new DocumentMeta
         {
             SecondsToNextAttestation = Nodes.NodeStates.SecondsToNext(id, open.Number, after.Value.IntervalSeconds),
+            NextAttestation = next && after.Value.Open is { InAdvance: true } following && following.RequestedAt == judgedAt ? Attestations.Waiting(after.Value, following) : null,
+            SecondsToTokenExpiry = next && after.Value.Session is { } session ? (long)Math.Max(0, (session.ExpiresAt - judgedAt).TotalSeconds) : null,
             Payloads = payloads.DigestFor(after.Value, known),
             Notices = told?.Notices,
             NoticesNext = told?.Next,
@@ -91,10 +99,16 @@ internal static partial class SubmitEvidence
             return new Refusal(StatusCodes.Status403Forbidden, "old_attestation", $"Attestation {asked} is not the latest one, which is {latest}.");
         if (node.Open?.Number != asked)
             return Immutable(asked);
-        return node.Open.ExpiresAt <= now
-            ? new Refusal(StatusCodes.Status403Forbidden, "challenges_expired", $"The challenge of attestation {asked} has expired.")
-            : null;
+        return node.Open switch
+        {
+            var open when open.ExpiresAt <= now => new Refusal(StatusCodes.Status403Forbidden, "challenges_expired", $"The challenge of attestation {asked} has expired."),
+            { InAdvance: true } => RequestAttestation.Premature(node, now),
+            _ => null,
+        };
     }
+
+    private static bool IsStale(Node node, Keylime.Attestation.Evidence evidence, DateTimeOffset now) =>
+        Keylime.Tpm.QuoteStatement.TryParse(evidence.Quote.Message, out var quote) && Challenges.IsStale(node, quote, now); // what is no quote is judged to be none
 
     private static Refusal Immutable(long number) => new(
         StatusCodes.Status403Forbidden, "evidence_immutable", $"Cannot alter evidence for attestation {number} which has already been received and accepted.");

@@ -8,7 +8,7 @@ namespace Keylime.Functions.Verifier;
 /// events once. It reads pages of the nodes that are overdue, and no other node.
 /// </summary>
 internal sealed class Sweep(
-    INodeStore nodes, IEventStore events, UnreadableRows unreadable, Heartbeat heartbeat, TimeProvider clock, ServiceOptions options, ILogger<Sweep> log) : BackgroundService
+    INodeStore nodes, IEventStore events, Settlement settlement, UnreadableRows unreadable, Heartbeat heartbeat, TimeProvider clock, ServiceOptions options, ILogger<Sweep> log) : BackgroundService
 {
     private const int PageSize = 1000;
     private static readonly TimeSpan Overlap = TimeSpan.FromMinutes(2); // clocks of several instances differ a little
@@ -49,9 +49,10 @@ internal sealed class Sweep(
         do
         {
             var page = await nodes.ListAsync(new NodeQuery(moment, OverdueSince: since), after, PageSize, cancel);
-            foreach (var happened in page.Items.SelectMany(node => Standing.Overdue(node, moment)).Where(e => e.At > from))
+            foreach (var (node, happened) in page.Items.SelectMany(node => Standing.Overdue(node, moment).Where(e => e.At > from && !WasTold(e)).Select(happened => (node, happened))))
             {
-                await TellAsync(happened, from, cancel);
+                if (node.Open is null || await IsStillOverdueAsync(node, cancel))
+                    await TellAsync(happened, from, cancel);
                 if (clock.GetElapsedTime(beaten) < heartbeat.Interval)
                     continue;
                 await heartbeat.BeatAsync(null, cancel); // a whole fleet may have much to tell
@@ -68,14 +69,26 @@ internal sealed class Sweep(
             _told.Remove(key);
     }
 
+    // Its last verdict may be in the history and not in its row: the service was killed between the two, and the agent has not come since.
+    private async Task<bool> IsStillOverdueAsync(Node listed, CancellationToken cancel)
+    {
+        if (await nodes.FindAsync(listed.Id, cancel) is not { } stored)
+            return false;
+        var settled = await settlement.SettleAsync(stored, null, cancel);
+        return settled.Value.Last == listed.Last; // otherwise settling told what there was to tell
+    }
+
+    private static string KeyOf(EventRecord happened) => $"{happened.Subject} {happened.Key}";
+
+    private bool WasTold(EventRecord happened) => _told.ContainsKey(KeyOf(happened));
+
     private async Task TellAsync(EventRecord happened, DateTimeOffset from, CancellationToken cancel)
     {
-        var key = $"{happened.Subject} {happened.Key}";
-        if (_told.ContainsKey(key))
+        if (WasTold(happened))
             return;
         await events.AddAsync(happened, cancel);
         if (happened.At > from)
-            _told[key] = happened.At;
+            _told[KeyOf(happened)] = happened.At;
     }
 
     private static EventRecord Describe(Gap gap) => EventRecord.Of(EventRecord.Service, gap.Until, EventTypes.ServiceGap, gap switch

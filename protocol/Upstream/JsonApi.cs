@@ -47,6 +47,18 @@ public sealed record DocumentMeta
     /// <summary>Whole seconds; the upstream agent sleeps so long before it attests again.</summary>
     public long? SecondsToNextAttestation { get; init; }
 
+    /// <summary>Ours, with what is asked: the answer to the evidence can ask for the next at once. See <see cref="NextWanted"/>.</summary>
+    public bool? NextOffered { get; init; }
+
+    /// <summary>Ours, of an agent with its evidence, where it was offered: it wants to be told with the answer what to prove next, and sends that in one request.</summary>
+    public bool? NextWanted { get; init; }
+
+    /// <summary>Ours, to who wanted it: the attestation that the next evidence answers, as POST would have opened it. Absent where it is to be asked for.</summary>
+    public Resource<AttestationAttributes>? NextAttestation { get; init; }
+
+    /// <summary>Ours: whole seconds that the agent's token lives from now on.</summary>
+    public long? SecondsToTokenExpiry { get; init; }
+
     /// <summary>Ours: a digest of the payloads that are meant for this machine; none where there are none. As long as it stays, nothing has changed.</summary>
     public string? Payloads { get; init; }
 

@@ -92,10 +92,14 @@ public sealed class LoopTests
     {
         await using var rig = await AgentRig.StartAsync(lines: 2);
         await using var elsewhere = await ScriptedService.StartAsync(_ => Scripted.Json(202, "{}"));
-        var script = new Script { Location = new Uri(elsewhere.Url, "/evidence").ToString() };
-        await using var service = await ScriptedService.StartAsync(script.Answer);
-        await rig.RunUntilAsync(service, () => script.Asked == 3);
-        Assert.Empty(elsewhere.Requests);
+        foreach (var location in (string[])["{0}evidence", "//{1}/evidence", "{2}/{1}/evidence", "/\\{1}/evidence"])
+        {
+            ScriptedService? service = null;
+            var script = new Script { Location = () => string.Format(System.Globalization.CultureInfo.InvariantCulture, location, elsewhere.Url, elsewhere.Url.Authority, service!.Url) };
+            await using (service = await ScriptedService.StartAsync(script.Answer))
+                await rig.RunUntilAsync(service, () => script.Asked == 2);
+            Assert.Empty(elsewhere.Requests);
+        }
     }
 
     [Fact]
@@ -167,6 +171,62 @@ public sealed class LoopTests
         Assert.Equal(17, notices.Done.Length);
     }
 
+    [Fact]
+    public async Task What_is_asked_with_an_answer_is_answered_without_asking_and_the_token_lives_on()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        var script = new Script { Advances = true };
+        await using var service = await ScriptedService.StartAsync(script.Answer);
+        await rig.RunUntilAsync(service, () => script.Accepted == 6);
+        var posts = service.Requests.Where(static r => r.Method == "POST").Select(static r => r.Path).ToArray();
+        Assert.Equal([$"/v2.6/agents/{AgentRig.Id}", "/v3.0/sessions", $"/v3.0/agents/{AgentRig.Id}/attestations"], posts); // once each, in six minutes
+        var sent = service.Requests.Where(static r => r.Method == "PATCH" && r.Path.Contains("attestations", StringComparison.Ordinal)).ToArray();
+        Assert.Equal(Enumerable.Range(1, 6).Select(static i => $"/v3.0/agents/{AgentRig.Id}/attestations/{i}"), sent.Select(static r => r.Path));
+        Assert.All(sent, static r => Assert.True(r.Json["meta"]!["next_wanted"]!.GetValue<bool>()));
+    }
+
+    [Theory]
+    [InlineData(403, "challenges_expired")]
+    [InlineData(403, "old_attestation")]
+    [InlineData(403, "evidence_immutable")]
+    [InlineData(404, "not_found")]
+    public async Task What_was_asked_too_long_ago_is_asked_anew_at_once(int status, string code)
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        var script = new Script { Advances = true, Refuses = sent => sent == 2 ? Scripted.Json(status, $$"""{"errors":[{"status":"{{status}}","code":"{{code}}","detail":"no"}]}""") : null };
+        await using var service = await ScriptedService.StartAsync(script.Answer);
+        await rig.RunUntilAsync(service, () => script.Accepted == 3);
+        Assert.Equal(2, service.Requests.Count(static r => r.Method == "POST" && r.Path.EndsWith("/attestations", StringComparison.Ordinal)));
+        Assert.Equal(1, service.Requests.Count(static r => r is { Method: "POST", Path: "/v3.0/sessions" }));
+    }
+
+    [Fact]
+    public async Task What_was_asked_in_advance_is_kept_for_another_token_and_for_a_service_that_is_not_ready()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        var script = new Script { Advances = true, Refuses = static sent => sent switch { 2 => Scripted.Json(401, "{}"), 4 => Scripted.Json(429, "{}").With("Retry-After", "3"), _ => null } };
+        await using var service = await ScriptedService.StartAsync(script.Answer);
+        await rig.RunUntilAsync(service, () => script.Accepted == 4);
+        Assert.Equal(1, service.Requests.Count(static r => r.Method == "POST" && r.Path.EndsWith("/attestations", StringComparison.Ordinal)));
+        Assert.Equal(2, service.Requests.Count(static r => r is { Method: "POST", Path: "/v3.0/sessions" }));
+    }
+
+    [Fact]
+    public async Task What_is_asked_in_advance_of_another_service_is_not_answered()
+    {
+        await using var rig = await AgentRig.StartAsync(lines: 2);
+        await using var elsewhere = await ScriptedService.StartAsync(_ => Scripted.Json(202, "{}"));
+        foreach (var link in (string[])[new Uri(elsewhere.Url, "/evidence").ToString(), $"//{elsewhere.Url.Authority}/evidence", $"/\\{elsewhere.Url.Authority}/evidence", ":"])
+        {
+            var script = new Script { Advances = true };
+            var lying = new Script { Advances = true, Location = () => link };
+            await using var service = await ScriptedService.StartAsync(r => r.Method == "PATCH" && r.Path.Contains("attestations", StringComparison.Ordinal) ? lying.Answer(r) : script.Answer(r));
+            await rig.RunUntilAsync(service, () => lying.Accepted == 2);
+        }
+
+        Assert.Empty(elsewhere.Requests);
+    }
+
     /// <summary>A service as it should be, but for one answer.</summary>
     private sealed class Script
     {
@@ -174,10 +234,18 @@ public sealed class LoopTests
 
         public int[] Offsets { get; init; } = [0];
 
-        public string? Location { get; init; }
+        public Func<string>? Location { get; init; }
 
         /// <summary>More members of an answer's <c>meta</c>, by how many were accepted.</summary>
         public Func<int, string> Meta { get; init; } = static _ => "";
+
+        /// <summary>Whether it asks in advance, with each answer.</summary>
+        public bool Advances { get; init; }
+
+        /// <summary>What it says to evidence instead of taking it, by how many it was sent.</summary>
+        public Func<int, Scripted?> Refuses { get; init; } = static _ => null;
+
+        public int Sent { get; private set; }
 
         public int Asked { get; private set; }
 
@@ -202,17 +270,34 @@ public sealed class LoopTests
                     RefuseOnce = 0;
                     return Scripted.Json(status, "{}");
                 case ("POST", _):
-                    var recorded = Scripted.Recorded(7);
-                    var body = JsonNode.Parse(recorded.Body)!;
-                    var items = body["data"]!["attributes"]!["evidence_requested"]!.AsArray();
-                    items.RemoveAt(1); // no boot log
-                    items[1]!["chosen_parameters"]!["starting_offset"] = Offsets[Math.Min(Accepted, Offsets.Length - 1)];
                     Asked++;
-                    return Scripted.Json(201, body.ToJsonString()).With("Location", Location ?? $"/v3.0/agents/{AgentRig.Id}/attestations/{Asked}");
+                    var body = Wanted();
+                    if (Advances)
+                        body["meta"] = new JsonObject { ["next_offered"] = true };
+                    return Scripted.Json(201, body.ToJsonString()).With("Location", Location?.Invoke() ?? $"/v3.0/agents/{AgentRig.Id}/attestations/{Asked}");
                 default:
+                    if (Refuses(++Sent) is { } refusal)
+                        return refusal;
                     Accepted++;
+                    if (Advances)
+                    {
+                        var next = Wanted()["data"]!.DeepClone();
+                        next["links"] = new JsonObject { ["self"] = Location?.Invoke() ?? $"/v3.0/agents/{AgentRig.Id}/attestations/{++Asked}" };
+                        var meta = new JsonObject { ["seconds_to_next_attestation"] = 60, ["next_attestation"] = next, ["seconds_to_token_expiry"] = 180 };
+                        return Scripted.Json(202, new JsonObject { ["data"] = new JsonObject { ["type"] = "attestation", ["attributes"] = new JsonObject { ["evaluation"] = "pass" } }, ["meta"] = meta }.ToJsonString());
+                    }
+
                     return Scripted.Json(202, """{"data":{"type":"attestation","attributes":{"stage":"evaluating_evidence","evidence":[]}},"meta":{"seconds_to_next_attestation":60META}}""".Replace("META", Meta(Accepted), StringComparison.Ordinal));
             }
+        }
+
+        private JsonNode Wanted()
+        {
+            var body = JsonNode.Parse(Scripted.Recorded(7).Body)!;
+            var items = body["data"]!["attributes"]!["evidence_requested"]!.AsArray();
+            items.RemoveAt(1); // no boot log
+            items[1]!["chosen_parameters"]!["starting_offset"] = Offsets[Math.Min(Accepted, Offsets.Length - 1)];
+            return body;
         }
     }
 }

@@ -480,6 +480,7 @@ public abstract class StoreContract
         var rows = System.Text.Json.Nodes.JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(AppContext.BaseDirectory, "rows", "kinds-1.json"), Cancel))!;
         var node = Read(StorageJson.Default.Node, static n => n.Schema, Node.CurrentSchema, "node-4");
         Assert.Equal((4, "web", "passes:3"), (node.Schema, node.Group, node.Recovery));
+        Assert.True(Read(StorageJson.Default.Node, static n => n.Schema, Node.CurrentSchema, "node-5").Open!.InAdvance);
         Assert.NotNull(Read(StorageJson.Default.TimerState, static t => t.Schema, TimerState.CurrentSchema, "timer"));
         var payload = Read(StorageJson.Default.Payload, static p => p.Schema, Payload.CurrentSchema, "payload");
         Assert.Equal(("db.key", 384, "boot runtime", 120), (payload.Name, payload.WrappedKey.Length, string.Join(' ', payload.Terms.Require), payload.Terms.MaxAgeSeconds));

@@ -313,14 +313,16 @@ internal sealed class TestAgent : IDisposable
         return Read(reply);
     }
 
-    private static Asked Read(Reply reply)
+    public static Asked Read(Reply reply) => Read(reply.Expect(HttpStatusCode.Created)["data"]!, reply.Location!);
+
+    private static Asked Read(JsonNode attestation, string location)
     {
-        var requested = reply.Expect(HttpStatusCode.Created)["data"]!["attributes"]!["evidence_requested"]!.AsArray();
+        var requested = attestation["attributes"]!["evidence_requested"]!.AsArray();
         var quote = requested[0]!["chosen_parameters"]!;
         var (bank, pcrs) = quote["selected_subjects"]!.AsObject().Single();
         Assert.True(TpmAlgorithms.TryFromProtocolName(bank, out var algorithm));
         return new Asked(
-            reply.Location!,
+            location,
             Convert.FromBase64String(quote["challenge"]!.GetValue<string>()),
             new PcrSelection(algorithm, PcrSet.Of([.. pcrs!.AsArray().Select(p => p!.GetValue<int>())])),
             requested.FirstOrDefault(r => r!["evidence_type"]!.GetValue<string>() == "ima_log")?["chosen_parameters"]!["starting_offset"]!.GetValue<int>())
@@ -338,6 +340,32 @@ internal sealed class TestAgent : IDisposable
 
     public Task<Reply> SubmitAsync(Asked asked, Collected evidence) =>
         Service.Anonymous.SendAsync("PATCH", asked.Location, evidence.ToJson(), Http.JsonApi, Token);
+
+    /// <summary>Answers, and wants to be asked for the next with the answer.</summary>
+    public Task<Reply> SubmitAndGoOnAsync(Asked asked, Collected evidence)
+    {
+        var document = evidence.ToJson();
+        document["meta"] = new JsonObject { ["next_wanted"] = true };
+        return Service.Anonymous.SendAsync("PATCH", asked.Location, document, Http.JsonApi, Token);
+    }
+
+    /// <summary>What was asked in advance, with the answer to evidence that passed.</summary>
+    public static Asked? Next(Reply accepted) =>
+        accepted.Expect(HttpStatusCode.Accepted)["meta"]!["next_attestation"] is { } next ? Read(next, next["links"]!["self"]!.GetValue<string>()) : null;
+
+    /// <summary>An attestation that passes, and what it was asked in advance with the answer.</summary>
+    public async Task<Asked> AttestAndGoOnAsync()
+    {
+        var asked = await AskedAsync();
+        return Next(await SubmitAndGoOnAsync(asked, Collect(asked))) ?? throw new InvalidOperationException("Nothing was asked in advance.");
+    }
+
+    /// <summary>Time goes by, for the service and for the TPM.</summary>
+    public void Wait(TimeSpan time)
+    {
+        Service.Clock.Advance(time);
+        Tpm.Clock = Tpm.Clock with { Milliseconds = Tpm.Clock.Milliseconds + (ulong)time.TotalMilliseconds };
+    }
 
     /// <summary>One whole attestation.</summary>
     public async Task<JsonNode> AttestAsync(Func<Collected, Collected>? alter = null)
