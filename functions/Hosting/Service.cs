@@ -117,6 +117,7 @@ internal static partial class Service
         services.AddSingleton<Heartbeat>();
         services.AddSingleton<Settlement>();
         services.AddSingleton<Challenges>();
+        services.AddSingleton<AttestationKeyCache>();
         services.AddSingleton<Judge>();
         services.AddSingleton<Appraiser>(Appraisal.Appraise);
 

@@ -13,7 +13,7 @@ namespace Keylime.Functions.Verifier;
 internal delegate Verdict Appraiser(AppraisalRequest request, Evidence evidence);
 
 /// <summary>From evidence to the verdict that is stored: with what was pinned when the evidence was asked for, and nothing else.</summary>
-internal sealed partial class Judge(CompiledPolicies policies, IBlobStore blobs, Appraiser appraise, TimeProvider clock, ILogger<Judge> log)
+internal sealed partial class Judge(CompiledPolicies policies, AttestationKeyCache keys, IBlobStore blobs, Appraiser appraise, TimeProvider clock, ILogger<Judge> log)
 {
     private const int MaxText = 1024;
     private const int MaxAllowed = 16;
@@ -29,10 +29,10 @@ internal sealed partial class Judge(CompiledPolicies policies, IBlobStore blobs,
         Finding? own = null;
         try
         {
-            if (!TryStart(open, state, out var start, out own) || !AttestationKey.TryCreate(PublicArea.Parse(node.AttestationKey.Span), out var key, out own))
+            if (!TryStart(open, state, out var start, out own) || !keys.TryLend(node, out var lent, out own))
                 return Record(node, open, new Judged(null, own, null), receivedAt);
-            using (key)
-                verdict = appraise(Request(node, open, key, runtime, boot, start, receivedAt), evidence);
+            using (lent)
+                verdict = appraise(Request(node, open, lent.Key, runtime, boot, start, receivedAt), evidence);
 
             // The node wants these policies: without one the rest passing is no pass.
             if (node.RuntimePolicy is { } name && runtime is null)

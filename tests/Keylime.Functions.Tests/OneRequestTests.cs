@@ -215,9 +215,12 @@ public sealed class OneRequestTests
             var fuse = new StoreFuse();
             await using (var service = await TestService.StartAsync(fuse.Install, folder: folder))
             {
-                using var agent = await TestAgent.EnrolledAsync(service, "node");
+                using var agent = new TestAgent(service, "node");
+                await agent.Ima.StartAsync(Cancel);
+                await agent.EnrolAsync(interval: 4); // the clock wakes no timer of the service, which would write too
+                await agent.AuthenticateAsync();
                 var asked = await agent.AttestAndGoOnAsync();
-                agent.Wait(Interval);
+                agent.Wait(TimeSpan.FromSeconds(4));
                 await agent.MeasureAsync("/usr/bin/miner");
                 fuse.Arm(2, after: true); // the line is among the blobs, and the verdict in the history; nothing else
                 Assert.Equal(HttpStatusCode.ServiceUnavailable, (await agent.SubmitAndGoOnAsync(asked, agent.Collect(asked))).Status);

@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using Microsoft.Data.Sqlite;
 
 namespace Keylime.Functions.Storage.Sqlite;
@@ -12,11 +11,9 @@ internal static class SqliteCommands
 
     extension(SqliteConnection connection)
     {
-        [SuppressMessage("Security", "CA2100:Review SQL queries for security vulnerabilities", Justification = "Every text is a constant of this folder.")]
         public SqliteCommand Command(string text, params ReadOnlySpan<(string Name, object? Value)> parameters)
         {
-            var command = connection.CreateCommand();
-            command.CommandText = text;
+            var command = ((PreparedConnection)connection).Borrow(text);
             foreach (var (name, value) in parameters)
                 command.Parameters.AddWithValue(name, value ?? DBNull.Value);
             return command;

@@ -4,7 +4,7 @@ using Microsoft.Data.Sqlite;
 namespace Keylime.Functions.Storage.Sqlite;
 
 /// <summary>
-/// One SQLite file in WAL mode. Reads run beside each other and beside the one writer; writes take turns here,
+/// One SQLite file in WAL mode. Reads run beside each other and beside the one writer; writes go through it,
 /// because SQLite would make them wait by polling.
 /// </summary>
 internal sealed class SqliteDatabase : IStoreHealth, IDisposable
@@ -17,15 +17,19 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
 
     private readonly string _connectionString;
     private readonly ConcurrentBag<SqliteConnection> _idle = [];
-    private readonly SemaphoreSlim _writer = new(1);
+    private readonly SqliteWriter _writer;
     private bool _disposed;
 
-    private SqliteDatabase(string path) => _connectionString = new SqliteConnectionStringBuilder
+    private SqliteDatabase(string path)
     {
-        DataSource = path,
-        Pooling = false, // the pragmas are a connection's, so we keep the connections ourselves
-        DefaultTimeout = 10,
-    }.ToString();
+        _connectionString = new SqliteConnectionStringBuilder
+        {
+            DataSource = path,
+            Pooling = false, // the pragmas are a connection's, so we keep the connections ourselves
+            DefaultTimeout = 10,
+        }.ToString();
+        _writer = new SqliteWriter(Connect);
+    }
 
     public string Name => "sqlite";
 
@@ -43,16 +47,16 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
         return Task.FromResult(Run(query)); // SQLite has no asynchronous I/O, and a point read takes microseconds
     }
 
+    /// <summary>A change of one transaction, which is on the disk when this returns.</summary>
     public async Task<T> WriteAsync<T>(Func<SqliteConnection, T> change, CancellationToken cancel)
     {
-        await _writer.WaitAsync(cancel);
         try
         {
-            return Run(change);
+            return await _writer.WriteAsync(change, cancel);
         }
-        finally
+        catch (SqliteException e)
         {
-            _writer.Release();
+            throw Translate(e);
         }
     }
 
@@ -62,9 +66,9 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
     public void Dispose()
     {
         _disposed = true;
+        _writer.Dispose();
         while (_idle.TryTake(out var connection))
             connection.Dispose();
-        _writer.Dispose();
     }
 
     private T Run<T>(Func<SqliteConnection, T> work)
@@ -82,13 +86,15 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
         catch (SqliteException e)
         {
             connection?.Dispose(); // whatever is wrong with it, the next one starts afresh
-            throw new StorageUnavailableException($"SQLite: {e.Message}", e);
+            throw Translate(e);
         }
     }
 
-    private SqliteConnection Connect()
+    private static StorageUnavailableException Translate(SqliteException e) => new($"SQLite: {e.Message}", e);
+
+    private PreparedConnection Connect()
     {
-        var connection = new SqliteConnection(_connectionString);
+        var connection = new PreparedConnection(_connectionString);
         try
         {
             connection.Open();

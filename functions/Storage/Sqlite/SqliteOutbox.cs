@@ -36,13 +36,10 @@ internal sealed class SqliteOutbox(SqliteDatabase database, UnreadableRows unrea
     public Task<bool> TrySettleAsync(Stored<Delivery> read, Delivery settled, CancellationToken cancel) => database.WriteAsync(connection =>
     {
         var body = _rows.Encode(settled);
-        connection.Execute("BEGIN IMMEDIATE");
         connection.Execute(
             "INSERT OR IGNORE INTO deliveries (channel, key, body) VALUES ($channel, $key, $body)",
             ("$channel", settled.Channel), ("$key", settled.Key), ("$body", body));
-        var gone = Drop(connection, read);
-        connection.Execute("COMMIT");
-        return gone;
+        return Drop(connection, read);
     }, cancel);
 
     public Task<bool> TryDropAsync(Stored<Delivery> read, CancellationToken cancel) => database.WriteAsync(connection => Drop(connection, read), cancel);
