@@ -292,6 +292,7 @@ public sealed partial class InfraTests
             RedirectStandardError = true,
             Environment = { ["KEYLIME_OPERATOR_TOKEN"] = Token, ["KEYLIME_ALERT_EMAIL"] = "alerts@example.org" },
         };
+        start.Environment.Remove("KEYLIME_NAME"); // whoever runs this may deploy under another one
         using var process = Process.Start(start)!;
         var (output, error) = (process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken), process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken));
         await process.WaitForExitAsync(TestContext.Current.CancellationToken);
