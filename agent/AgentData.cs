@@ -27,6 +27,22 @@ internal sealed record AgentData(string AkHashAlg, string AkSignAlg, int[] AkPub
         return true;
     }
 
+    /// <summary>Closes the folder to others, where whoever made it left it open: Kubernetes makes 0755. Who does not own it can only tell.</summary>
+    public static void CloseFolder(string path)
+    {
+        if ((File.GetUnixFileMode(path) & ~(OwnerOnly | UnixFileMode.UserExecute)) == 0)
+            return;
+        try
+        {
+            File.SetUnixFileMode(path, OwnerOnly | UnixFileMode.UserExecute);
+            Log.Warning($"{path} was open to others; it is made 0700.");
+        }
+        catch (UnauthorizedAccessException)
+        {
+            Log.Warning($"{path} is open to others, and not this user's to close: mode 0700 is expected.");
+        }
+    }
+
     /// <returns><see langword="null"/> where there is no file, or none that can be read: the key is then made anew.</returns>
     public static AgentData? Load(string path)
     {

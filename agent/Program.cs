@@ -48,6 +48,7 @@ try
     using var ima = ImaLogFile.Open(options.ImaMlPath);
     var uefiLog = UefiLog.Read(options.MeasuredbootMlPath);
     Privileges.Drop(options.RunAs);
+    AgentData.CloseFolder(options.KeylimeDir);
 
     using var heart = new Heartbeat(Environment.GetEnvironmentVariable, TimeProvider.System);
     var loop = new AgentLoop(options, () => TpmDevices.Open(options.Tpm), ima, uefiLog, bootTime, TimeProvider.System) { Resting = heart.Expect };

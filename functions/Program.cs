@@ -23,6 +23,14 @@ if (args.Contains(Settings.CheckFlag))
     return 0;
 }
 
+if (args.Contains(HealthProbe.Flag))
+{
+    if (await HealthProbe.AskAsync(options, CancellationToken.None) is not { } why)
+        return 0;
+    Console.Error.WriteLine($"error: the service on {options.Data} is not well: {why}");
+    return 1;
+}
+
 try
 {
     await using var service = Service.Build(options);

@@ -1,7 +1,7 @@
 using 'main.bicep'
 
 // One machine or a few, to try it: no network of its own, nothing kept ready.
-param name = 'keylimedev'
+param name = readEnvironmentVariable('KEYLIME_NAME', 'keylimedev')
 param operatorToken = readEnvironmentVariable('KEYLIME_OPERATOR_TOKEN') // keylime token prepare prints it
 param stateSku = 'Standard_LRS'
 param instanceMemoryMB = 512

@@ -70,6 +70,9 @@ param serviceMayRotate bool = false
 @description('Whether stores and vault are reached in a private network alone.')
 param privateNetwork bool = true
 
+@description('Whether what the stores of state hold is encrypted with a key of the vault, which is then needed to read any of it. It cannot be changed later.')
+param customerManagedKeys bool = false
+
 @minValue(30)
 @maxValue(730)
 @description('Days that logs are kept.')
@@ -95,6 +98,7 @@ param tags object = {}
 
 var suffix = uniqueString(resourceGroup().id, name)
 var packageContainer = 'packages'
+var stateKey = 'keylime-state'
 var storageType = 'Microsoft.Storage/storageAccounts'
 
 // What the service keeps rows in (functions/Storage/RecordKinds.cs); it would make them itself.
@@ -186,6 +190,13 @@ module state 'modules/storage.bicep' = [
       location: location
       name: take('${name}state${i}${suffix}', 24)
       sku: stateSku
+      encryption: customerManagedKeys
+        ? {
+            vaultUri: 'https://${take('${name}-${suffix}', 24)}${environment().suffixes.keyvaultDns}'
+            keyName: stateKey
+            identityId: encryptionIdentity.id
+          }
+        : null
       tables: tables
       containers: ['keylime']
       logged: loggedState
@@ -195,6 +206,7 @@ module state 'modules/storage.bicep' = [
       workspaceId: monitoring.outputs.workspaceId
       tags: tags
     }
+    dependsOn: [encryption]
   }
 ]
 
@@ -218,10 +230,29 @@ module vault 'modules/vault.bicep' = {
     sku: vaultSku
     rotateAfterDays: rotateWrappingKeyDays
     serviceMayRotate: serviceMayRotate
+    trustedServices: customerManagedKeys
     actionGroupId: monitoring.outputs.actionGroupId
     workspaceId: monitoring.outputs.workspaceId
     tags: tags
   }
+}
+
+// Storage is this one when it encrypts; it may do nothing else.
+resource encryptionIdentity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' = if (customerManagedKeys) {
+  name: '${name}-encryption'
+  location: location
+  tags: tags
+}
+
+module encryption 'modules/encryption.bicep' = if (customerManagedKeys) {
+  params: {
+    vaultName: take('${name}-${suffix}', 24)
+    keyName: stateKey
+    sku: vaultSku
+    rotateAfterDays: rotateWrappingKeyDays
+    principalId: encryptionIdentity!.properties.principalId
+  }
+  dependsOn: [vault]
 }
 
 var zoneOf = {

@@ -1,7 +1,7 @@
 using 'main.bicep'
 
 // A fleet: four accounts of state, a private network, keys in hardware, years of verdicts.
-param name = 'keylime'
+param name = readEnvironmentVariable('KEYLIME_NAME', 'keylime')
 param operatorToken = readEnvironmentVariable('KEYLIME_OPERATOR_TOKEN') // keylime token prepare prints it
 param stateAccounts = 4
 param stateSku = 'Standard_GZRS'

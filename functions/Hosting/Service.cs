@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Security;
 using System.Security.Authentication;
 using Azure.Core;
 using Azure.Identity;
@@ -14,6 +15,7 @@ using Keylime.Functions.Registrar;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Verifier;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.Logging.Console;
 
 namespace Keylime.Functions.Hosting;
@@ -157,14 +159,22 @@ internal static partial class Service
             return;
         }
 
-        var certificates = kestrel.ApplicationServices.GetRequiredService<LocalCertificates>();
-        Bind(kestrel, options.Listen, endpoint => endpoint.UseHttps(https =>
-        {
-            https.SslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13;
-            https.ServerCertificateSelector = (_, _) => certificates.Server;
-        }));
+        Bind(kestrel, options.Listen, endpoint => endpoint.UseHttps(new TlsHandshakeCallbackOptions { OnConnection = Handshakes(kestrel.ApplicationServices, options) }));
         if (options.RegistrarHttp is { } plain)
             Bind(kestrel, plain, static _ => { });
+    }
+
+    private static Func<TlsHandshakeCallbackContext, ValueTask<SslServerAuthenticationOptions>> Handshakes(IServiceProvider services, ServiceOptions options)
+    {
+        const SslProtocols protocols = SslProtocols.Tls12 | SslProtocols.Tls13;
+        if (options is { TlsCertificate: { } certificate, TlsKey: { } key })
+        {
+            var given = new GivenCertificate(certificate, key, services.GetRequiredService<TimeProvider>(), services.GetRequiredService<ILogger<GivenCertificate>>());
+            return _ => ValueTask.FromResult(new SslServerAuthenticationOptions { EnabledSslProtocols = protocols, ServerCertificateContext = given.Current });
+        }
+
+        var local = services.GetRequiredService<LocalCertificates>();
+        return _ => ValueTask.FromResult(new SslServerAuthenticationOptions { EnabledSslProtocols = protocols, ServerCertificate = local.Server });
     }
 
     private static void Bind(KestrelServerOptions kestrel, Uri url, Action<ListenOptions> configure)

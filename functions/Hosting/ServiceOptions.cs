@@ -15,6 +15,12 @@ internal sealed record ServiceOptions
 
     public IReadOnlyList<string> Names { get; init; } = [];
 
+    /// <summary>The path of the server's certificate, PEM, of another authority than the service's own; <see langword="null"/> for that.</summary>
+    public string? TlsCertificate { get; init; }
+
+    /// <summary>The path of its key.</summary>
+    public string? TlsKey { get; init; }
+
     /// <summary>How well a TPM must be known for its registration to be taken.</summary>
     public IReadOnlyList<IdentityLevel> AcceptedIdentities { get; init; } = [];
 

@@ -94,7 +94,7 @@ internal static partial class Settings
     {
         for (var i = 0; i < args.Count; i++)
         {
-            if (args[i] == CheckFlag)
+            if (args[i] is CheckFlag or HealthProbe.Flag)
                 continue;
             var parts = args[i].Split('=', 2);
             if (!parts[0].StartsWith("--", StringComparison.Ordinal))
@@ -144,6 +144,7 @@ internal static partial class Settings
         foreach (var setting in SettingsTable.All)
             WriteOption(text, $"--{setting.Name} {setting.Value}", setting.Words + (setting.Repeats ? "; may be repeated" : ""));
         WriteOption(text, CheckFlag, "tell whether the settings are good, and do nothing else");
+        WriteOption(text, HealthProbe.Flag, "tell whether the service that runs on this data directory is well, and do nothing else");
         text.Append("\nEach may be set in the environment: KEYLIME_SERVICE_DATA, KEYLIME_SERVICE_LISTEN … (what may be repeated, separated by commas).");
         return text.ToString();
     }

@@ -12,6 +12,9 @@ param name string
 @description('How often it keeps what is written.')
 param sku string
 
+@description('The key of a vault that everything in it is encrypted with, and the identity that may use it; null for a key of Azure\'s own.')
+param encryption { vaultUri: string, keyName: string, identityId: string }?
+
 @description('Tables to make.')
 param tables string[] = []
 
@@ -47,6 +50,12 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   tags: tags
   kind: 'StorageV2'
   sku: { name: sku }
+  identity: encryption == null
+    ? null
+    : {
+        type: 'UserAssigned'
+        userAssignedIdentities: { '${encryption!.identityId}': {} }
+      }
   properties: {
     accessTier: 'Hot'
     allowBlobPublicAccess: false
@@ -56,6 +65,23 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
     minimumTlsVersion: 'TLS1_2'
     publicNetworkAccess: publicNetwork ? 'Enabled' : 'Disabled'
     supportsHttpsTrafficOnly: true
+    // Tables and queues are left to Azure's key unless theirs is the account's, which is said when the account is made.
+    encryption: encryption == null
+      ? { keySource: 'Microsoft.Storage' }
+      : {
+          keySource: 'Microsoft.Keyvault'
+          identity: { userAssignedIdentity: encryption!.identityId }
+          keyvaultproperties: {
+            keyvaulturi: encryption!.vaultUri
+            keyname: encryption!.keyName // without a version: the newest, which Storage looks for once a day
+          }
+          services: {
+            blob: { keyType: 'Account' }
+            file: { keyType: 'Account' }
+            queue: { keyType: 'Account' }
+            table: { keyType: 'Account' }
+          }
+        }
     networkAcls: {
       bypass: 'None'
       defaultAction: publicNetwork ? 'Allow' : 'Deny'

@@ -26,6 +26,9 @@ param rotateAfterDays int
 @description('Whether the service itself may make another version: keylime payload rotate --vault.')
 param serviceMayRotate bool
 
+@description('Whether Azure\'s own services reach it past the network, as Storage must that encrypts with a key in it. They still need a role.')
+param trustedServices bool
+
 @description('Who is told when it tells the service to come later.')
 param actionGroupId string
 
@@ -53,7 +56,7 @@ resource vault 'Microsoft.KeyVault/vaults@2024-11-01' = {
     softDeleteRetentionInDays: 90
     publicNetworkAccess: publicNetwork ? 'Enabled' : 'Disabled'
     networkAcls: {
-      bypass: 'None'
+      bypass: trustedServices ? 'AzureServices' : 'None'
       defaultAction: publicNetwork ? 'Allow' : 'Deny'
     }
   }

@@ -146,6 +146,16 @@ public sealed class FileTests : IDisposable
         Assert.Equal([1, 2, 255], secret);
     }
 
+    [Fact]
+    public void A_state_folder_that_others_may_enter_is_closed()
+    {
+        File.SetUnixFileMode(_folder, (UnixFileMode)0b111_101_101);
+        AgentData.CloseFolder(_folder);
+        Assert.Equal((UnixFileMode)0b111_000_000, File.GetUnixFileMode(_folder));
+        AgentData.CloseFolder(_folder);
+        Assert.Equal((UnixFileMode)0b111_000_000, File.GetUnixFileMode(_folder));
+    }
+
     [Theory]
     [InlineData("")]
     [InlineData("{}")]

@@ -21,6 +21,7 @@ public sealed partial class InfraTests
         ["974c5e8b-45b9-4653-ba55-5f855dd0fb88"] = "Microsoft.Storage/storageAccounts", // Queue Data Contributor
         ["0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3"] = "Microsoft.Storage/storageAccounts", // Table Data Contributor
         ["12338af0-0e69-4776-bea7-57ae8d297424"] = "Microsoft.KeyVault/vaults",         // Crypto User, on a key
+        ["e147488a-f6f5-4113-8e2d-b22465e65bf6"] = "Microsoft.KeyVault/vaults",         // Crypto Service Encryption User, on a key
         ["3913510d-42f4-4e42-8a64-420c390055eb"] = "Microsoft.Insights/components",     // Monitoring Metrics Publisher
     };
 
@@ -65,14 +66,7 @@ public sealed partial class InfraTests
         Assert.True(exit == 0, output);
 
         // A change that nobody reviewed is seen.
-        var copy = Directory.CreateTempSubdirectory("infra-").FullName;
-        foreach (var path in Directory.EnumerateFiles(Infra, "*", SearchOption.AllDirectories))
-        {
-            var target = Path.Combine(copy, Path.GetRelativePath(Infra, path));
-            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
-            File.Copy(path, target);
-        }
-
+        var copy = Copy();
         var storage = Path.Combine(copy, "modules", "storage.bicep");
         await File.WriteAllTextAsync(storage, (await File.ReadAllTextAsync(storage, TestContext.Current.CancellationToken)).Replace("allowSharedKeyAccess: false", "allowSharedKeyAccess: true", StringComparison.Ordinal), TestContext.Current.CancellationToken);
         (exit, output) = await SnapshotAsync(copy, environment);
@@ -169,10 +163,12 @@ public sealed partial class InfraTests
         Assert.Equal(own, BicepTable.Matches(list[..list.IndexOf(']', StringComparison.Ordinal)]).Select(static m => m.Groups[1].Value).Order(StringComparer.Ordinal));
     }
 
-    private static IReadOnlyList<JsonNode> Load(string environment) =>
-        [.. JsonNode.Parse(File.ReadAllText(Path.Combine(Infra, environment + ".snapshot.json")))!["predictedResources"]!.AsArray().Select(static r => r!)];
+    private static IReadOnlyList<JsonNode> Load(string environment) => LoadFile(Path.Combine(Infra, environment + ".snapshot.json"));
 
-    private static List<string> Objections(IReadOnlyList<JsonNode> resources, bool isPrivate)
+    internal static IReadOnlyList<JsonNode> LoadFile(string path) =>
+        [.. JsonNode.Parse(File.ReadAllText(path))!["predictedResources"]!.AsArray().Select(static r => r!)];
+
+    internal static List<string> Objections(IReadOnlyList<JsonNode> resources, bool isPrivate)
     {
         var found = new List<string>();
         void Want(bool good, JsonNode resource, string words)
@@ -267,8 +263,22 @@ public sealed partial class InfraTests
 
     private static string? Text(JsonNode? node) => node is JsonValue known && known.TryGetValue<string>(out var seen) ? seen : null;
 
-    private static Task<(int Exit, string Output)> SnapshotAsync(string folder, string environment) => RunAsync(
-        folder, "snapshot", environment + ".bicepparam", "--mode", "validate", "--subscription-id", "00000000-0000-0000-0000-000000000001", "--resource-group", "keylime", "--location", "westeurope",
+    /// <summary>The templates in a folder of their own, to be changed.</summary>
+    internal static string Copy()
+    {
+        var copy = Directory.CreateTempSubdirectory("infra-").FullName;
+        foreach (var path in Directory.EnumerateFiles(Infra, "*", SearchOption.AllDirectories))
+        {
+            var target = Path.Combine(copy, Path.GetRelativePath(Infra, path));
+            Directory.CreateDirectory(Path.GetDirectoryName(target)!);
+            File.Copy(path, target);
+        }
+
+        return copy;
+    }
+
+    internal static Task<(int Exit, string Output)> SnapshotAsync(string folder, string environment, string mode = "validate") => RunAsync(
+        folder, "snapshot", environment + ".bicepparam", "--mode", mode, "--subscription-id", "00000000-0000-0000-0000-000000000001", "--resource-group", "keylime", "--location", "westeurope",
         "--tenant-id", "00000000-0000-0000-0000-000000000002");
 
     private static async Task<(int Exit, string Output)> RunAsync(string folder, params IReadOnlyList<string> args)
@@ -282,6 +292,7 @@ public sealed partial class InfraTests
             RedirectStandardError = true,
             Environment = { ["KEYLIME_OPERATOR_TOKEN"] = Token, ["KEYLIME_ALERT_EMAIL"] = "alerts@example.org" },
         };
+        start.Environment.Remove("KEYLIME_NAME"); // whoever runs this may deploy under another one
         using var process = Process.Start(start)!;
         var (output, error) = (process.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken), process.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken));
         await process.WaitForExitAsync(TestContext.Current.CancellationToken);

@@ -18,51 +18,50 @@ public sealed class HostTests : IAsyncLifetime
     private readonly string _folder = Directory.CreateTempSubdirectory("host-").FullName;
     private Programs _programs = null!; // InitializeAsync
     private Fleet _fleet = null!;
-    private Azurite _azurite = null!;
-    private FunctionsHostServer? _host;
+    private Azurite? _azurite;
+    private TestedHost? _host;
     private Machine? _machine;
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    private string Data => Path.Combine(_folder, "service");
+    public static TheoryData<string> Modes => TestedHost.Modes;
 
-    public async ValueTask InitializeAsync()
+    public ValueTask InitializeAsync()
     {
         _programs = new Programs(_folder, Published.Agent);
         _fleet = new Fleet(_programs);
-        _azurite = await Azurite.StartAsync(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "..", "tests", "azurite"), Cancel);
+        return ValueTask.CompletedTask;
     }
 
     public async ValueTask DisposeAsync()
     {
         await _programs.DisposeAsync();
-        foreach (var (_, line) in _host?.Handler.Log.TakeLast(12) ?? [])
+        foreach (var (_, line) in (_host as TestedHost.Conforming)?.Handler.Log.TakeLast(12) ?? [])
             TestContext.Current.TestOutputHelper?.WriteLine(line);
         if (_host is not null)
             await _host.DisposeAsync();
         if (_machine is not null)
             await _machine.DisposeAsync();
-        await _azurite.DisposeAsync();
+        if (_azurite is not null)
+            await _azurite.DisposeAsync();
         Directory.Delete(_folder, recursive: true);
     }
 
     [Theory]
-    [InlineData("Forwarding")]
-    [InlineData("Proxying")]
+    [MemberData(nameof(Modes))]
     public async Task An_agent_attests_through_the_host_timers_run_and_kills_lose_nothing(string mode)
     {
-        var host = await StartAsync(Enum.Parse<HostMode>(mode));
-        Assert.InRange(host.Handler.StartedWithin, TimeSpan.Zero, TimeSpan.FromSeconds(10));
+        var host = await StartAsync(mode);
         var machine = await BootAsync(host);
         await _fleet.WaitAsync("it is trusted", Enough, () => _fleet.StateOf("node") == NodeState.Trusted, Cancel);
         foreach (var timer in (string[])["trg-sweep", "trg-retention", "trg-deliveries"])
-            Assert.Equal(new Invocation(true, ""), await host.TickAsync(timer, Cancel));
+            await host.TickAsync(timer, Cancel);
 
         // The host ends a handler without a word, whenever it likes; what it was at is done again or was done.
-        for (var kills = 0; kills < 5; kills++)
+        for (var kills = 0; kills < host.Kills; kills++)
         {
             await Task.Delay(TimeSpan.FromMilliseconds(300 + 370 * kills), Cancel);
-            await host.Handler.RestartAsync(Cancel);
+            await host.KillAsync(Cancel);
         }
 
         var before = (await _fleet.ShowAsync("node", Cancel)).Node.Attestations;
@@ -76,26 +75,33 @@ public sealed class HostTests : IAsyncLifetime
         // Nobody comes any more: only the timer can notice.
         machine.KillAgent();
         await _fleet.WaitAsync("it is silent", Enough, () => _fleet.StateOf("node") == NodeState.Silent, Cancel);
-        Assert.Equal(new Invocation(true, ""), await host.TickAsync("trg-sweep", Cancel));
-        Assert.Contains("node.silent", await _fleet.DoAsync(Cancel, "node", "events", "node", "--json"), StringComparison.Ordinal);
+        await host.TickAsync("trg-sweep", Cancel);
+        for (var tries = 0; !(await _fleet.DoAsync(Cancel, "node", "events", "node", "--json")).Contains("node.silent", StringComparison.Ordinal); tries++)
+        {
+            Assert.InRange(tries, 0, host is TestedHost.Running ? 100 : 0); // ours has called it when it says so; the real one calls it then
+            await Task.Delay(100, Cancel);
+        }
 
-        Assert.Null(host.Handler.GaveUp);
-        Assert.Empty(host.Handler.Log.Where(static l => l.Error).Select(static l => l.Line)); // of standard error the host makes errors
-        Assert.All(host.Handler.Log, static l => Assert.NotNull(System.Text.Json.Nodes.JsonNode.Parse(l.Line)));
-        TestContext.Current.SendDiagnosticMessage($"functions host, {mode}: started within {host.Handler.StartedWithin.TotalMilliseconds:0} ms, {host.Handler.Restarts} kills, {details.Node.Attestations} attestations, peak of {host.Handler.PeakMemory / (1024 * 1024)} MB");
+        if (host is TestedHost.Conforming { Handler: var handler }) // of the real one's handler nobody is told so much
+        {
+            Assert.InRange(handler.StartedWithin, TimeSpan.Zero, TimeSpan.FromSeconds(10));
+            Assert.Null(handler.GaveUp);
+            Assert.Empty(handler.Log.Where(static l => l.Error).Select(static l => l.Line)); // of standard error the host makes errors
+            Assert.All(handler.Log, static l => Assert.NotNull(System.Text.Json.Nodes.JsonNode.Parse(l.Line)));
+            TestContext.Current.SendDiagnosticMessage($"functions host, {mode}: started within {handler.StartedWithin.TotalMilliseconds:0} ms, {handler.Restarts} kills, {details.Node.Attestations} attestations, peak of {handler.PeakMemory / (1024 * 1024)} MB");
+        }
     }
 
     [Theory]
-    [InlineData("Forwarding")]
-    [InlineData("Proxying")]
+    [MemberData(nameof(Modes))]
     public async Task Nobody_outside_runs_a_trigger_however_it_is_spelt(string mode)
     {
-        var host = await StartAsync(Enum.Parse<HostMode>(mode));
-        foreach (var timer in host.App.Functions.Where(static f => f.Kind != "httpTrigger"))
+        var host = await StartAsync(mode);
+        foreach (var timer in host.Timers)
         {
-            foreach (var path in (string[])[$"/{timer.Name}", $"//{timer.Name}", $"/v1//{timer.Name}", $"/v1/../{timer.Name}", $"/v1/%2e%2e/{timer.Name}", $"/v1/%252e%252e/{timer.Name}", $"/v1/..%2f{timer.Name}", $"/v3.0/..;/{timer.Name}", $"/health/../{timer.Name}", $"/v1?/../{timer.Name}"])
+            foreach (var path in (string[])[$"/{timer}", $"//{timer}", $"/v1//{timer}", $"/v1/../{timer}", $"/v1/%2e%2e/{timer}", $"/v1/%252e%252e/{timer}", $"/v1/..%2f{timer}", $"/v3.0/..;/{timer}", $"/health/../{timer}", $"/v1?/../{timer}"])
             {
-                foreach (var headers in (string[])["", "X-Azure-Functions-InvocationId: 7\r\nX-Azure-Functions-HostVersion: 4\r\nUser-Agent: Azure-Functions-Host/4\r\n", "Host: 127.0.0.1\r\n", $"Host: 127.0.0.1:{host.Handler.Port}\r\n", $"X-Original-Host: 127.0.0.1:{host.Handler.Port}\r\nX-Forwarded-Host:\r\n"])
+                foreach (var headers in (string[])["", "X-Azure-Functions-InvocationId: 7\r\nX-Azure-Functions-HostVersion: 4\r\nUser-Agent: Azure-Functions-Host/4\r\n", "Host: 127.0.0.1\r\n", $"Host: 127.0.0.1:{host.HandlerPort}\r\n", $"X-Original-Host: 127.0.0.1:{host.HandlerPort}\r\nX-Forwarded-Host:\r\n"])
                 {
                     var status = await RawAsync(host.Url, path, headers);
                     Assert.True(status is >= 400 and < 500, $"{mode} {path} {headers}: {status}");
@@ -105,34 +111,42 @@ public sealed class HostTests : IAsyncLifetime
     }
 
     [Theory]
-    [InlineData("Forwarding")]
-    [InlineData("Proxying")]
+    [MemberData(nameof(Modes))]
     public async Task What_a_route_of_function_json_does_not_name_does_not_reach_the_handler_and_what_it_names_does(string mode)
     {
-        var host = await StartAsync(Enum.Parse<HostMode>(mode));
+        var host = await StartAsync(mode);
         foreach (var path in (string[])["/version", "/versions", "/health", "/openapi.json", "/v2.6", "/v3.0"])
             Assert.Equal(200, await RawAsync(host.Url, path, "", "GET"));
         Assert.Equal(401, await RawAsync(host.Url, "/v1/nodes", "", "GET"));
-        Assert.Equal(404, await RawAsync(host.Url, "/admin/host/status", "", "GET"));
         Assert.Equal(404, await RawAsync(host.Url, "/v9/nodes", "", "GET"));
-        await host.Handler.KillAsync();
+        if (host is not TestedHost.Conforming { Handler: var handler })
+            return; // Core Tools have an administration of their own, and start a handler again before anybody is told that it is gone
+        Assert.Equal(404, await RawAsync(host.Url, "/admin/host/status", "", "GET"));
+        await handler.KillAsync();
         Assert.Equal(404, await RawAsync(host.Url, "/admin/host/status", "", "GET"));
         Assert.InRange(await RawAsync(host.Url, "/version", "", "GET"), 500, 599);
     }
 
-    private async Task<FunctionsHostServer> StartAsync(HostMode mode)
+    private async Task<TestedHost> StartAsync(string mode)
     {
+        if (mode == "Running")
+            return _host = new TestedHost.Running();
+
+        _azurite = await Azurite.StartAsync(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "..", "tests", "azurite"), Cancel);
+        var data = Path.Combine(_folder, "service");
         var connections = Path.Combine(_folder, "connections");
         await File.WriteAllLinesAsync(connections, _azurite.NewAccounts(2), Cancel);
-        return _host = await FunctionsHostServer.StartAsync(
-            Published.Package, mode, new Dictionary<string, string> { ["KEYLIME_SERVICE_DATA"] = Data, ["KEYLIME_SERVICE_INTERVAL"] = $"{Interval}", ["KEYLIME_SERVICE_AZURE_CONNECTIONS"] = connections }, Cancel);
+        var server = await FunctionsHostServer.StartAsync(
+            Published.Package, Enum.Parse<HostMode>(mode),
+            new Dictionary<string, string> { ["KEYLIME_SERVICE_DATA"] = data, ["KEYLIME_SERVICE_INTERVAL"] = $"{Interval}", ["KEYLIME_SERVICE_AZURE_CONNECTIONS"] = connections }, Cancel);
+        return _host = new TestedHost.Conforming(server, data);
     }
 
-    private async Task<Machine> BootAsync(FunctionsHostServer host)
+    private async Task<Machine> BootAsync(TestedHost host)
     {
         var authority = Path.Combine(_folder, "host.pem");
         await File.WriteAllTextAsync(authority, host.CertificatePem, Cancel);
-        await _fleet.DoAsync(Cancel, "login", "--url", host.Url.ToString(), "--ca", authority, "--token-file", Path.Combine(Data, "operator.token"));
+        await _fleet.DoAsync(Cancel, "login", "--url", host.Url.ToString(), "--ca", authority, "--token-file", Path.Combine(host.Data, "operator.token"));
         _machine = await Machine.BootAsync("node", Path.Combine(_folder, "node"), ["/bin/sh", "/bin/ls"], Cancel);
         var root = Path.Combine(_folder, "root.pem");
         await File.WriteAllTextAsync(root, _machine.CaCertificatePem, Cancel);

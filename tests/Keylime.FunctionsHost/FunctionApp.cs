@@ -23,13 +23,14 @@ internal sealed partial class FunctionApp
     [GeneratedRegex("^[a-z][a-z0-9_-]{0,127}$", RegexOptions.IgnoreCase)]
     private static partial Regex Name { get; }
 
+    /// <param name="locally">As on a developer's machine, where local.settings.json is beside the package.</param>
     /// <exception cref="InvalidDataException">The host would not take it.</exception>
-    public static FunctionApp Load(string root)
+    public static FunctionApp Load(string root, bool locally = false)
     {
         var host = Read(Path.Combine(root, "host.json"));
         if (host.GetProperty("version").GetString() != "2.0")
             throw new InvalidDataException("host.json: version 2.0 is expected.");
-        if (File.Exists(Path.Combine(root, "local.settings.json")))
+        if (!locally && File.Exists(Path.Combine(root, "local.settings.json")))
             throw new InvalidDataException("local.settings.json is for a developer's machine, and holds secrets.");
         var functions = Directory.EnumerateFiles(root, "function.json", new EnumerationOptions { RecurseSubdirectories = true, MaxRecursionDepth = 1 })
             .Order(StringComparer.Ordinal).Select(AppFunction.Load).ToArray();

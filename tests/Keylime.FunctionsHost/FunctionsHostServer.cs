@@ -1,5 +1,6 @@
 using System.Net;
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using Keylime.Testing;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -43,15 +44,17 @@ internal sealed class FunctionsHostServer : IAsyncDisposable
 
     /// <param name="root">The published package.</param>
     /// <param name="settings">The app's settings: environment variables of the handler.</param>
-    public static async Task<FunctionsHostServer> StartAsync(string root, HostMode mode, IReadOnlyDictionary<string, string> settings, CancellationToken cancel)
+    public static Task<FunctionsHostServer> StartAsync(string root, HostMode mode, IReadOnlyDictionary<string, string> settings, CancellationToken cancel) =>
+        StartAsync(FunctionApp.Load(root), mode, settings, 0, TestCertificates.ServerOf("localhost"), cancel);
+
+    /// <param name="port">0 for a free one.</param>
+    public static async Task<FunctionsHostServer> StartAsync(FunctionApp app, HostMode mode, IReadOnlyDictionary<string, string> settings, int port, X509Certificate2 certificate, CancellationToken cancel)
     {
-        var app = FunctionApp.Load(root);
         if (!app.Switch(mode == HostMode.Proxying ? "enableProxyingHttpRequest" : "enableForwardingHttpRequest"))
             throw new InvalidDataException($"host.json does not switch on what {mode} needs.");
         var handler = new Handler(app, settings);
         await handler.StartAsync(cancel);
 
-        var certificate = TestCertificates.ServerOf("localhost");
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
         builder.Services.AddHttpForwarder();
@@ -59,7 +62,7 @@ internal sealed class FunctionsHostServer : IAsyncDisposable
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             kestrel.Limits.MaxRequestBodySize = MaxBody;
-            kestrel.Listen(IPAddress.Loopback, 0, endpoint =>
+            kestrel.Listen(IPAddress.Loopback, port, endpoint =>
             {
                 endpoint.Protocols = HttpProtocols.Http1;
                 endpoint.UseHttps(certificate);
@@ -72,6 +75,15 @@ internal sealed class FunctionsHostServer : IAsyncDisposable
         await front.StartAsync(cancel);
         return server;
     }
+
+    /// <summary>Lets whoever comes call a timer function, as Core Tools do on a developer's machine: 202, and it runs.</summary>
+    public void OpenAdministration() => _public.MapPost("/admin/functions/{name}", (string name) =>
+    {
+        if (App.Functions.All(f => f.Name != name || f.Kind != "timerTrigger"))
+            return Results.NotFound();
+        _ = TickAsync(name, CancellationToken.None); // what comes of it nobody is told
+        return Results.Accepted();
+    });
 
     /// <summary>Calls a timer function, now.</summary>
     public Task<Invocation> TickAsync(string name, CancellationToken cancel) =>
