@@ -1,0 +1,76 @@
+using System.Diagnostics.Metrics;
+using Azure.Core;
+using Azure.Monitor.OpenTelemetry.Exporter;
+using Keylime.Functions.Hosting;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Resources;
+using OpenTelemetry.Trace;
+
+namespace Keylime.Functions.Telemetry;
+
+/// <summary>What listens to spans and metrics, as the environment asks for it.</summary>
+internal static class TelemetryServices
+{
+    private const string AspNetCore = "Microsoft.AspNetCore";
+    private const string Requests = "Microsoft.AspNetCore.Hosting";
+    private const string ServiceName = "keylime-service";
+
+    public static void AddTelemetry(this IServiceCollection services, ServiceOptions options)
+    {
+        services.AddSingleton<Instruments>();
+        services.AddSingleton<FleetCount>();
+        services.AddSingleton<FleetGauges>();
+
+        var (variables, scraped) = (options.Telemetry, MetricsRoute.IsThere(options));
+        var telemetry = variables.ConnectionString is not null || variables.SendsTraces || variables.SendsMetrics || scraped ? services.AddOpenTelemetry() : null;
+        telemetry?.ConfigureResource(resource => Describe(resource, variables));
+        if (variables.ConnectionString is not null || variables.SendsTraces)
+            telemetry?.WithTracing(traces => AddTraces(traces, options));
+        if (variables.ConnectionString is not null || variables.SendsMetrics || scraped)
+            telemetry?.WithMetrics(metrics => AddMetrics(metrics, options, scraped));
+    }
+
+    private static void Describe(ResourceBuilder resource, TelemetryVariables variables)
+    {
+        // Given names go before ours; the instance is one process, known by nothing of its machine.
+        if (!variables.All.ContainsKey("OTEL_SERVICE_NAME"))
+            resource.AddService(ServiceName, serviceVersion: ServiceVersion.Text);
+        resource.AddEnvironmentVariableDetector();
+    }
+
+    private static void AddTraces(TracerProviderBuilder traces, ServiceOptions options)
+    {
+        traces.AddSource(Traces.Name, AspNetCore).SetSampler(new TraceSampler(options.TraceRatio));
+        if (options.Telemetry.SendsTraces)
+            traces.AddOtlpExporter();
+        if (options.Telemetry.ConnectionString is { } connection)
+            ((IDeferredTracerProviderBuilder)traces).Configure((provider, builder) => builder.AddAzureMonitorTraceExporter(to => Send(to, connection, provider, options)));
+    }
+
+    private static void AddMetrics(MeterProviderBuilder metrics, ServiceOptions options, bool scraped)
+    {
+        metrics.AddMeter(Traces.Name, Requests);
+        ((IDeferredMeterProviderBuilder)metrics).Configure((provider, builder) =>
+        {
+            // A process may have several services, as tests do; each one reports its own.
+            var own = provider.GetRequiredService<IMeterFactory>();
+            builder.AddView(instrument => ReferenceEquals(instrument.Meter.Scope, own) ? null : MetricStreamConfiguration.Drop);
+        });
+        if (scraped)
+            metrics.AddPrometheusExporter();
+        if (options.Telemetry.SendsMetrics)
+            metrics.AddOtlpExporter();
+        if (options.Telemetry.ConnectionString is { } connection)
+            ((IDeferredMeterProviderBuilder)metrics).Configure((provider, builder) => builder.AddAzureMonitorMetricExporter(to => Send(to, connection, provider, options)));
+    }
+
+    private static void Send(AzureMonitorExporterOptions to, string connection, IServiceProvider provider, ServiceOptions options)
+    {
+        to.ConnectionString = connection;
+        to.DisableOfflineStorage = true; // an instance's disk goes with it, and what is sent late says little
+        to.SamplingRatio = 1; // TraceSampler has the word
+        to.TracesPerSecond = null;
+        if (options.Telemetry.SendsAsIdentity)
+            to.Credential = provider.GetRequiredService<TokenCredential>();
+    }
+}
