@@ -54,10 +54,12 @@ internal static class StoreServices
         AddRecords(services, new AzureRecords());
     }
 
+    /// <summary>Counts what the account says, each time that a request goes out.</summary>
+    internal static void Watch(ClientOptions client, Instruments instruments) => client.AddPolicy(new StorageWatch(instruments), HttpPipelinePosition.PerRetry);
+
     private static AzureAccounts Open(ServiceOptions options, TokenCredential credential, Instruments instruments)
     {
-        var watch = new StorageWatch(instruments);
-        void Watch(ClientOptions client) => client.AddPolicy(watch, HttpPipelinePosition.PerRetry);
+        void Watch(ClientOptions client) => StoreServices.Watch(client, instruments);
         var byName = options.AzureAccounts.Select(name => Azure.AzureAccounts.FromName(name, credential, Watch));
         var byConnection = options.AzureConnections is { } path
             ? File.ReadLines(path).Where(static line => !string.IsNullOrWhiteSpace(line)).Select(line => Azure.AzureAccounts.FromConnectionString(line.Trim(), Watch))

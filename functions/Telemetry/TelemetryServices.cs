@@ -23,6 +23,8 @@ internal static class TelemetryServices
 
         var (variables, scraped) = (options.Telemetry, MetricsRoute.IsThere(options));
         var telemetry = variables.ConnectionString is not null || variables.SendsTraces || variables.SendsMetrics || scraped ? services.AddOpenTelemetry() : null;
+        if (variables.ConnectionString is not null)
+            services.AddOptions<AzureMonitorExporterOptions>().Configure<IServiceProvider>((to, provider) => Send(to, provider, options.Telemetry));
         telemetry?.ConfigureResource(resource => Describe(resource, variables));
         if (variables.ConnectionString is not null || variables.SendsTraces)
             telemetry?.WithTracing(traces => AddTraces(traces, options));
@@ -40,11 +42,12 @@ internal static class TelemetryServices
 
     private static void AddTraces(TracerProviderBuilder traces, ServiceOptions options)
     {
-        traces.AddSource(Traces.Name, AspNetCore).SetSampler(new TraceSampler(options.TraceRatio));
+        traces.AddSource(Traces.Name, AspNetCore);
         if (options.Telemetry.SendsTraces)
             traces.AddOtlpExporter();
-        if (options.Telemetry.ConnectionString is { } connection)
-            ((IDeferredTracerProviderBuilder)traces).Configure((provider, builder) => builder.AddAzureMonitorTraceExporter(to => Send(to, connection, provider, options)));
+        if (options.Telemetry.ConnectionString is not null)
+            traces.AddAzureMonitorTraceExporter();
+        traces.SetSampler(new TraceSampler(options.TraceRatio)); // at last: the exporter brings one along
     }
 
     private static void AddMetrics(MeterProviderBuilder metrics, ServiceOptions options, bool scraped)
@@ -60,17 +63,15 @@ internal static class TelemetryServices
             metrics.AddPrometheusExporter();
         if (options.Telemetry.SendsMetrics)
             metrics.AddOtlpExporter();
-        if (options.Telemetry.ConnectionString is { } connection)
-            ((IDeferredMeterProviderBuilder)metrics).Configure((provider, builder) => builder.AddAzureMonitorMetricExporter(to => Send(to, connection, provider, options)));
+        if (options.Telemetry.ConnectionString is not null)
+            metrics.AddAzureMonitorMetricExporter();
     }
 
-    private static void Send(AzureMonitorExporterOptions to, string connection, IServiceProvider provider, ServiceOptions options)
+    private static void Send(AzureMonitorExporterOptions to, IServiceProvider provider, TelemetryVariables variables)
     {
-        to.ConnectionString = connection;
+        to.ConnectionString = variables.ConnectionString;
         to.DisableOfflineStorage = true; // an instance's disk goes with it, and what is sent late says little
-        to.SamplingRatio = 1; // TraceSampler has the word
-        to.TracesPerSecond = null;
-        if (options.Telemetry.SendsAsIdentity)
+        if (variables.SendsAsIdentity)
             to.Credential = provider.GetRequiredService<TokenCredential>();
     }
 }

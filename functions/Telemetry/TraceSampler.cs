@@ -11,13 +11,13 @@ internal sealed class TraceSampler : Sampler
 {
     private readonly double _ratio;
 
-    // Azure Monitor's exporter writes it down as what one item stands for.
+    // As samplers of Azure Monitor write down, in percent, of how many one is kept.
     private readonly KeyValuePair<string, object>[] _kept;
 
     public TraceSampler(double ratio)
     {
         _ratio = ratio;
-        _kept = [KeyValuePair.Create("microsoft.sample_rate", (object)(float)(100 * ratio))];
+        _kept = [KeyValuePair.Create("microsoft.sample_rate", (object)(100 * ratio))];
         Description = nameof(TraceSampler);
     }
 
