@@ -11,8 +11,8 @@ internal static class MetricsRoute
     {
         if (!IsThere(routes.ServiceProvider.GetRequiredService<ServiceOptions>()))
             return;
-        var scrape = routes.CreateApplicationBuilder().UseOpenTelemetryPrometheusScrapingEndpoint(static _ => true).Build();
-        routes.MapGet("/metrics", (Delegate)((HttpContext context) => scrape(context)))
+        var scrape = new Lazy<RequestDelegate>(() => routes.CreateApplicationBuilder().UseOpenTelemetryPrometheusScrapingEndpoint(static _ => true).Build()); // not at the start
+        routes.MapGet("/metrics", (Delegate)((HttpContext context) => scrape.Value(context)))
             .Under(new(Caller.Readers, ApiFamily.Own), new("Metrics, as text for Prometheus.") { RawAnswer = MediaTypes.PlainText });
     }
 }

