@@ -3,6 +3,7 @@ using Keylime.Attestation;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Storage.Sqlite;
+using Keylime.Functions.Telemetry;
 using Keylime.Functions.Verifier;
 using Keylime.Protocol;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -24,6 +25,7 @@ internal static class FleetSweep
             var unreadable = new UnreadableRows(clock, NullLogger<UnreadableRows>.Instance);
             var (nodes, events) = (new SqliteNodeStore(database, unreadable), new SqliteEventStore(database, unreadable));
             var timers = new SqliteRecordStore<TimerState>(database, RecordKinds.Timers, unreadable);
+            var (outbox, webhooks) = (new SqliteOutbox(database, unreadable), new SqliteRecordStore<Webhook>(database, RecordKinds.Webhooks, unreadable));
             var now = clock.GetUtcNow();
             await FillAsync(database, nodes, now, count);
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{count:N0} nodes on SQLite, pages of {PageSize:N0}"));
@@ -40,7 +42,10 @@ internal static class FleetSweep
             async Task MeasureAsync(string what, int told)
             {
                 var before = await CountAsync(database);
-                using var sweep = new Sweep(nodes, events, unreadable, new Heartbeat(timers, clock, new ServiceOptions()), clock, new ServiceOptions(), NullLogger<Sweep>.Instance);
+                var heartbeat = new Heartbeat(timers, clock, new ServiceOptions());
+                var fleet = new FleetCount(nodes, outbox, webhooks, timers, heartbeat, clock);
+                var settlement = new Settlement(nodes, new SqliteVerdictStore(database, unreadable), events, heartbeat);
+                using var sweep = new Sweep(nodes, events, settlement, unreadable, heartbeat, fleet, clock, new ServiceOptions(), NullLogger<Sweep>.Instance);
                 var start = clock.GetTimestamp();
                 await sweep.RunAsync(CancellationToken.None);
                 var seconds = clock.GetElapsedTime(start).TotalSeconds;

@@ -90,6 +90,9 @@ param loggedState ('StorageRead' | 'StorageWrite' | 'StorageDelete')[] = [
 @description('Days that deleted blobs can be brought back.')
 param softDeleteDays int = 30
 
+@description('How many of all requests are traced, from 0 to 1: docs/telemetry.md and docs/azure-cost.md.')
+param traceRatio string = '0.05'
+
 @description('Addresses that alerts are sent to.')
 param alertEmails string[] = []
 
@@ -354,6 +357,10 @@ module app 'modules/app.bicep' = {
         {
           name: 'KEYLIME_SERVICE_OPERATOR_TOKEN'
           value: operatorToken
+        }
+        {
+          name: 'KEYLIME_SERVICE_TRACE_RATIO'
+          value: traceRatio
         }
       ],
       keepVerdictsDays == 0

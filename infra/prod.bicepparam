@@ -15,4 +15,5 @@ param keepVerdictsDays = 1095
 param keepEventsDays = 1095
 param logRetentionDays = 365
 param loggedState = ['StorageDelete'] // what is read and written there the service tells itself, and a fleet would fill the workspace
+param traceRatio = '0.001' // of a large fleet that is plenty; metrics count everything
 param alertEmails = [readEnvironmentVariable('KEYLIME_ALERT_EMAIL')]

@@ -9,6 +9,7 @@ internal static class MediaTypes
     public const string JsonApi = "application/vnd.api+json";
     public const string CloudEvents = "application/cloudevents+json";
     public const string OctetStream = "application/octet-stream";
+    public const string PlainText = "text/plain";
     public const string Problem = "application/problem+json";
 
     /// <summary>JSON of any kind: <c>application/json</c> or <c>application/…+json</c>.</summary>

@@ -13,6 +13,7 @@ using Keylime.Functions.Payloads;
 using Keylime.Functions.Policies;
 using Keylime.Functions.Registrar;
 using Keylime.Functions.Storage;
+using Keylime.Functions.Telemetry;
 using Keylime.Functions.Verifier;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
@@ -37,12 +38,8 @@ internal static partial class Service
         PrivateFiles.CreateFolder(Path.Combine(options.Data, "trust"));
 
         var builder = WebApplication.CreateSlimBuilder();
-        builder.Logging.ClearProviders().AddJsonConsole(json =>
-        {
-            json.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ";
-            json.UseUtcTimestamp = true;
-            json.JsonWriterOptions = new System.Text.Json.JsonWriterOptions { Indented = false };
-        });
+        builder.Configuration.AddInMemoryCollection(options.Telemetry.All!); // where OpenTelemetry looks
+        builder.Logging.ClearProviders().AddConsole(static console => console.FormatterName = JsonLines.FormatterName).AddConsoleFormatter<JsonLines, ConsoleFormatterOptions>();
         builder.Logging.AddFilter("Microsoft", LogLevel.Warning);
         // The Functions host takes lines of standard output for information, and of standard error for errors.
         builder.Services.Configure<ConsoleLoggerOptions>(console => console.LogToStandardErrorThreshold = options.HandlerPort is null ? LogLevel.Trace : LogLevel.Critical);
@@ -56,9 +53,11 @@ internal static partial class Service
         var app = builder.Build();
         _ = app.Services.GetRequiredService<IKeyRing>(); // what cannot be read or made is an error of the start, not of the first request
         _ = app.Services.GetRequiredService<IStoreHealth>();
+        _ = app.Services.GetRequiredService<FleetGauges>(); // nobody asks for them but who listens
         app.Services.GetRequiredService<AccessTokens>().PrepareAsync(CancellationToken.None).GetAwaiter().GetResult(); // before anybody can come
         if (options.WeakIdentities.ToArray() is { Length: > 0 } weak)
             LogWeak(app.Logger, string.Join(", ", weak.Select(IdentityNames.Of)));
+        app.UseMiddleware<RequestTrace>();
         app.UseMiddleware<Failures>();
         app.UseMiddleware<RequestNormalizer>();
         app.UseRouting(); // after the path is normal
@@ -73,6 +72,7 @@ internal static partial class Service
         GetHealth.Map(routes);
         GetVersion.Map(routes);
         OpenApi.Map(routes);
+        MetricsRoute.Map(routes);
         RegistrarRoutes.Map(routes);
         VerifierRoutes.Map(routes);
         NodeRoutes.Map(routes);
@@ -137,6 +137,7 @@ internal static partial class Service
         services.AddPayloads();
 
         services.AddStores(options);
+        services.AddTelemetry(options);
 
         services.AddSingleton<Sweep>();
         services.AddHostedService(static provider => provider.GetRequiredService<Sweep>());

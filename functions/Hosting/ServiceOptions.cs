@@ -1,4 +1,5 @@
 using Keylime.Attestation;
+using Keylime.Functions.Telemetry;
 
 namespace Keylime.Functions.Hosting;
 
@@ -65,6 +66,12 @@ internal sealed record ServiceOptions
     /// <summary>Whether a TPM that is known so well is taken. Who takes a weak identity takes every better one: nobody is refused for being known better.</summary>
     public bool Accepts(IdentityLevel level) =>
         (AcceptedIdentities.Count > 0 ? AcceptedIdentities : DefaultIdentities).Contains(level) || WeakIdentities.Any(weak => weak < level);
+
+    /// <summary>One trace in so many is kept: from 0, which is none, to 1, which is all.</summary>
+    public double TraceRatio { get; init; } = 0.05;
+
+    /// <summary>Where telemetry goes.</summary>
+    public TelemetryVariables Telemetry { get; init; } = TelemetryVariables.None;
 
     /// <summary>The port that the Functions host will call, where it started us: plain HTTP on the loopback.</summary>
     public int? HandlerPort { get; init; }

@@ -2,6 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
+using Keylime.Functions.Telemetry;
 
 namespace Keylime.Functions.Hosting;
 
@@ -45,6 +46,8 @@ internal static partial class Settings
                 wrong.Add($"{HandlerPort}: '{text}' is no port. The Functions host sets it; nobody else should.");
         }
 
+        read = read with { Telemetry = TelemetryVariables.In(environment) };
+        wrong.AddRange(read.Telemetry.Objections());
         wrong.AddRange(given.Where(one => one.Setting.Needs is { } needed && given.All(other => other.Setting.Name != needed))
             .Select(static one => $"{one.Where}: without --{one.Setting.Needs} it has no effect."));
         wrong.AddRange(Contradictions(read));

@@ -49,6 +49,8 @@ internal static class SettingsTable
             static (o, v) => PreparedToken(v) is { } token ? o with { OperatorToken = token } : null),
         Setting.Several("allow-outbound", "HOST:PORT", "HOST:PORT", "where outgoing requests may go, though it is not public or not HTTPS",
             static v => v.LastIndexOf(':') > 0, static (o, all) => o with { AllowedOutbound = [.. o.AllowedOutbound, .. all] }),
+        new("trace-ratio", "NUMBER", "a number from 0 to 1, as in 0.05", "how many of all requests are traced, where traces are sent at all (default 0.05; docs/telemetry.md)",
+            static (o, v) => double.TryParse(v, NumberStyles.AllowDecimalPoint, CultureInfo.InvariantCulture, out var ratio) && ratio <= 1 ? o with { TraceRatio = ratio } : null),
     ];
 
     private static (string Name, byte[] Hash)? PreparedToken(string value) =>

@@ -20,18 +20,23 @@ internal static class NodeStates
 
     public static DateTimeOffset SilentAt(DateTimeOffset lastVerdict, int intervalSeconds) => lastVerdict.AddSeconds((long)SilentIntervals * intervalSeconds);
 
-    public static DateTimeOffset? LateAt(Node node, Moment moment) => Shifted(node, node.LateAt, moment);
+    /// <summary>When the last verdict was given, of the two times that were stored with it.</summary>
+    public static DateTimeOffset JudgedAt(DateTimeOffset late, DateTimeOffset silent) => late - (silent - late) * LateIntervals / (SilentIntervals - LateIntervals);
 
-    public static DateTimeOffset? SilentAt(Node node, Moment moment) => Shifted(node, node.SilentAt, moment);
+    public static DateTimeOffset? LateAt(Node node, Moment moment) => Shifted(NodeTimes.Of(node), node.LateAt, moment);
+
+    public static DateTimeOffset? SilentAt(Node node, Moment moment) => Shifted(NodeTimes.Of(node), node.SilentAt, moment);
 
     /// <summary>The stores filter by the same rules, and ask here at last.</summary>
-    public static NodeState Of(Node node, Moment moment) => node switch
+    public static NodeState Of(Node node, Moment moment) => Of(NodeTimes.Of(node), moment);
+
+    public static NodeState Of(NodeTimes node, Moment moment) => node switch
     {
-        { RetiredAt: not null } => NodeState.Retired,
-        { Waiting: not null } or { Last: null } => NodeState.Pending,
-        { IsFailed: true } => NodeState.Failed, // however long ago: silence does not heal
-        _ when SilentAt(node, moment) <= moment.Now => NodeState.Silent,
-        _ when LateAt(node, moment) <= moment.Now => NodeState.Late,
+        { Retired: true } => NodeState.Retired,
+        { Passed: null } => NodeState.Pending,
+        { Passed: false } => NodeState.Failed, // however long ago: silence does not heal
+        _ when Shifted(node, node.SilentAt, moment) <= moment.Now => NodeState.Silent,
+        _ when Shifted(node, node.LateAt, moment) <= moment.Now => NodeState.Late,
         _ => NodeState.Trusted,
     };
 
@@ -63,9 +68,9 @@ internal static class NodeStates
     }
 
     // A node that was to come while nobody could hear it has, from then on, the time that it has from a verdict on. What was over before stays over.
-    private static DateTimeOffset? Shifted(Node node, DateTimeOffset? stored, Moment moment)
+    private static DateTimeOffset? Shifted(NodeTimes node, DateTimeOffset? stored, Moment moment)
     {
-        if (stored is not { } deadline || node is not { Last.At: var judged, LateAt: { } late })
+        if (stored is not { } deadline || node is not { JudgedAt: { } judged, LateAt: { } late })
             return stored;
         var grace = deadline - judged;
         var due = judged + (late - judged) / LateIntervals;

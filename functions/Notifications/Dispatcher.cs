@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using Keylime.Functions.Hosting;
+using Keylime.Functions.Telemetry;
 
 namespace Keylime.Functions.Notifications;
 
@@ -14,6 +15,7 @@ internal sealed partial class Dispatcher(Webhooks webhooks, ReceiverMaker maker,
     /// <summary>Delivers all that is due, and waits until that is done.</summary>
     public async Task RunAsync(CancellationToken cancel)
     {
+        using var span = Traces.Run("deliveries");
         var all = await webhooks.AllAsync(cancel);
         await Task.WhenAll(all.Select(webhook => Of(webhook.Channel).RunAsync(webhook, cancel)));
     }

@@ -1,4 +1,5 @@
 using Keylime.Functions.Storage;
+using Keylime.Functions.Telemetry;
 using Keylime.Protocol.Api;
 
 namespace Keylime.Functions.Notifications;
@@ -8,7 +9,7 @@ namespace Keylime.Functions.Notifications;
 /// A delivery is claimed before it is sent, by a write that hides it for a while: whoever is killed with it leaves it to the next, and no two send it at once.
 /// </summary>
 /// <param name="places">Of all receivers together.</param>
-internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Courier courier, WebhookChanges changes, TimeProvider clock, ILogger<Receiver> log, SemaphoreSlim places)
+internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Courier courier, WebhookChanges changes, Instruments instruments, TimeProvider clock, ILogger<Receiver> log, SemaphoreSlim places)
 {
     /// <summary>How long a claim hides a delivery: longer than any attempt.</summary>
     public static readonly TimeSpan Claim = TimeSpan.FromSeconds(60);
@@ -66,7 +67,7 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
             if (webhook.DisabledAt is not null)
             {
                 foreach (var waiting in page.Items)
-                    await outbox.TrySettleAsync(waiting, Over(waiting.Value, DeliveryState.Dead), cancel);
+                    await SettleAsync(waiting, waiting.Value, DeliveryState.Dead, cancel);
             }
             else
             {
@@ -109,7 +110,7 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
             if (attempt.Delivered)
             {
                 _failures = 0;
-                await outbox.TrySettleAsync(claimed, Over(tried, DeliveryState.Delivered), cancel);
+                await SettleAsync(claimed, tried, DeliveryState.Delivered, cancel);
                 return true;
             }
 
@@ -118,7 +119,7 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
                 _gone = true;
                 await changes.DisableAsync(webhook, cancel);
                 _goneVersion = webhook.UpdatedAt;
-                await outbox.TrySettleAsync(claimed, Over(tried, DeliveryState.Dead), cancel);
+                await SettleAsync(claimed, tried, DeliveryState.Dead, cancel);
                 return false;
             }
 
@@ -133,6 +134,7 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
     private async Task<bool> FailedAsync(Webhook webhook, Stored<Delivery> claimed, Delivery tried, Attempt attempt, CancellationToken cancel)
     {
         var now = clock.GetUtcNow();
+        instruments.Delivery("failed");
 
         // What it has against one message says nothing of the next; that it is down, or overloaded, does.
         if (attempt.Status is null or >= 500 or StatusCodes.Status429TooManyRequests or StatusCodes.Status408RequestTimeout)
@@ -161,12 +163,16 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
                 $"The webhook '{webhook.Name}' did not take '{tried.Event.Type}' of '{tried.Event.Subject}' for three days, in {tried.Attempts} attempts; the last gave {LastOf(tried)}"), cancel);
         }
 
-        await outbox.TrySettleAsync(read, Over(tried, DeliveryState.Dead), cancel);
+        await SettleAsync(read, tried, DeliveryState.Dead, cancel);
         LogGivenUp(log, webhook.Name, tried.Event.Type, tried.Event.Subject, tried.Attempts);
         return true;
     }
 
-    private Delivery Over(Delivery delivery, DeliveryState state) => delivery with { State = state, SettledAt = clock.GetUtcNow() };
+    private async Task SettleAsync(Stored<Delivery> read, Delivery tried, DeliveryState state, CancellationToken cancel)
+    {
+        if (await outbox.TrySettleAsync(read, tried with { State = state, SettledAt = clock.GetUtcNow() }, cancel))
+            instruments.Delivery(state == DeliveryState.Delivered ? "delivered" : "dead");
+    }
 
     private static string LastOf(Delivery tried) => tried switch
     {

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Keylime.Functions.Storage;
+using Keylime.Functions.Telemetry;
 using Keylime.Protocol.Payloads;
 using Payload = Keylime.Functions.Storage.Payload;
 
@@ -9,7 +10,7 @@ namespace Keylime.Functions.Payloads;
 /// What was decided on requests for payloads, and what became of it. A decision stands here, and is told, before the agent hears of it; so nothing is released
 /// that nobody can read of.
 /// </summary>
-internal sealed class ReleaseLedger(IRecordStore<Release> rows, IRecordStore<PayloadClaim> claims, IEventStore events, TimeProvider clock)
+internal sealed class ReleaseLedger(IRecordStore<Release> rows, IRecordStore<PayloadClaim> claims, IEventStore events, Instruments instruments, TimeProvider clock)
 {
     public const string Granted = "granted";
     public const string AlreadyReleased = "already_released";
@@ -23,6 +24,7 @@ internal sealed class ReleaseLedger(IRecordStore<Release> rows, IRecordStore<Pay
         var minute = new DateTimeOffset(now.UtcTicks - now.UtcTicks % TimeSpan.TicksPerMinute, TimeSpan.Zero);
         var release = Make(payload, node, minute, code, code, detail);
         await KeepAsync(release, cancel);
+        instruments.Released(granted: false, code);
         return release;
     }
 
@@ -43,6 +45,7 @@ internal sealed class ReleaseLedger(IRecordStore<Release> rows, IRecordStore<Pay
         }
 
         await KeepAsync(release, cancel);
+        instruments.Released(granted: true, Granted);
         return (release, null);
     }
 

@@ -41,6 +41,12 @@ internal sealed record Delivery
     public string Place => string.Create(
         CultureInfo.InvariantCulture, $"{Event.At.UtcTicks:d19}-{EventTypes.PlaceOf(Event.Type):d3}~{Event.Key}~{Event.Subject}");
 
+    /// <summary>When the event happened that stands in such a place.</summary>
+    public static DateTimeOffset? TimeOf(string? place) =>
+        place is not null && place.IndexOf('-') is > 0 and var end && long.TryParse(place.AsSpan(0, end), NumberStyles.None, CultureInfo.InvariantCulture, out var ticks) && ticks <= DateTime.MaxValue.Ticks
+            ? new DateTimeOffset(ticks, TimeSpan.Zero)
+            : null;
+
     /// <summary>Its key in the ledger: what was over last comes first.</summary>
     public string Key => $"{EventRecord.TimeKey(SettledAt ?? QueuedAt)}~{Event.GlobalId}";
 }

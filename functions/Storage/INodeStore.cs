@@ -17,6 +17,9 @@ internal interface INodeStore
 
     /// <summary>A page in the order of partition and id. A row that cannot be read is logged and left out. A page may have fewer than there are, and yet not be the last.</summary>
     Task<Page<Node>> ListAsync(NodeQuery query, Continuation? after, int limit, CancellationToken cancel);
+
+    /// <summary>A page of all nodes, of each what its state follows from, and no row: to count a fleet. Rows that cannot be read count as what they were written as.</summary>
+    Task<Page<NodeTimes>> ListTimesAsync(Continuation? after, int limit, CancellationToken cancel);
 }
 
 /// <summary>Which nodes are wanted. A member left out does not matter.</summary>

@@ -12,6 +12,9 @@ internal interface IOutbox
     /// <summary>A page of what waits, oldest first. A row that cannot be read is reported and left out.</summary>
     Task<Page<Stored<Delivery>>> PendingAsync(string channel, Continuation? after, int limit, CancellationToken cancel);
 
+    /// <summary>How much waits, without reading the rows.</summary>
+    Task<OutboxDepth> DepthAsync(string channel, CancellationToken cancel);
+
     /// <returns>What was stored; <see langword="null"/> if it has changed or gone since it was read.</returns>
     Task<Stored<Delivery>?> TryReplaceAsync(Stored<Delivery> read, Delivery next, CancellationToken cancel);
 
@@ -33,3 +36,6 @@ internal interface IOutbox
     /// <summary>A page of the ledger, newest first. A row that cannot be read is reported and left out.</summary>
     Task<Page<Delivery>> LedgerAsync(string channel, Continuation? after, int limit, CancellationToken cancel);
 }
+
+/// <param name="Oldest">When the oldest event that waits happened.</param>
+internal readonly record struct OutboxDepth(long Count, DateTimeOffset? Oldest);

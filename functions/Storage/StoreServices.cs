@@ -3,12 +3,19 @@ using Keylime.Functions.Hosting;
 using Keylime.Functions.Notifications;
 using Keylime.Functions.Storage.Azure;
 using Keylime.Functions.Storage.Sqlite;
+using Keylime.Functions.Telemetry;
 
 namespace Keylime.Functions.Storage;
 
 /// <summary>The stores that the options ask for.</summary>
 internal static class StoreServices
 {
+    // As spans name them (docs/telemetry.md).
+    private const string Sqlite = "sqlite";
+    private const string Files = "files";
+    private const string Tables = "azure.tables";
+    private const string Blobs = "azure.blobs";
+
     /// <summary>The service key of the store that holds events and does nothing else; whoever tells one takes <see cref="IEventStore"/> without a key.</summary>
     public const string EventRows = "event rows";
 
@@ -25,33 +32,37 @@ internal static class StoreServices
 
     private static void AddSqlite(IServiceCollection services, ServiceOptions options)
     {
-        services.AddSingleton(_ => SqliteDatabase.Open(Path.Combine(options.Data, "keylime.db")));
+        services.AddSingleton(provider => SqliteDatabase.Open(Path.Combine(options.Data, "keylime.db"), () => provider.GetRequiredService<Instruments>().Throttled("busy")));
         services.AddSingleton<IStoreHealth>(provider => provider.GetRequiredService<SqliteDatabase>());
-        services.AddSingleton<INodeStore, SqliteNodeStore>();
-        services.AddSingleton<IVerdictStore, SqliteVerdictStore>();
-        services.AddKeyedSingleton<IEventStore, SqliteEventStore>(EventRows);
-        services.AddSingleton<IOutbox, SqliteOutbox>();
-        services.AddSingleton<IBlobStore>(_ => new FileBlobStore(Path.Combine(options.Data, "blobs")));
+        services.AddSingleton<INodeStore>(static p => new TracedNodeStore(new SqliteNodeStore(p.GetRequiredService<SqliteDatabase>(), p.GetRequiredService<UnreadableRows>()), Sqlite));
+        services.AddSingleton<IVerdictStore>(static p => new TracedVerdictStore(new SqliteVerdictStore(p.GetRequiredService<SqliteDatabase>(), p.GetRequiredService<UnreadableRows>()), Sqlite));
+        services.AddKeyedSingleton<IEventStore>(EventRows, static (p, _) => new TracedEventStore(new SqliteEventStore(p.GetRequiredService<SqliteDatabase>(), p.GetRequiredService<UnreadableRows>()), Sqlite));
+        services.AddSingleton<IOutbox>(static p => new TracedOutbox(new SqliteOutbox(p.GetRequiredService<SqliteDatabase>(), p.GetRequiredService<UnreadableRows>()), Sqlite));
+        services.AddSingleton<IBlobStore>(_ => new TracedBlobStore(new FileBlobStore(Path.Combine(options.Data, "blobs")), Files));
         AddRecords(services, new SqliteRecords());
     }
 
     private static void AddAzure(IServiceCollection services, ServiceOptions options)
     {
-        services.AddSingleton(provider => Open(options, provider.GetRequiredService<TokenCredential>()));
+        services.AddSingleton(provider => Open(options, provider.GetRequiredService<TokenCredential>(), provider.GetRequiredService<Instruments>()));
         services.AddSingleton<IStoreHealth, AzureHealth>();
-        services.AddSingleton<INodeStore, AzureNodeStore>();
-        services.AddSingleton<IVerdictStore, AzureVerdictStore>();
-        services.AddKeyedSingleton<IEventStore, AzureEventStore>(EventRows);
-        services.AddSingleton<IOutbox, AzureOutbox>();
-        services.AddSingleton<IBlobStore, AzureBlobStore>();
+        services.AddSingleton<INodeStore>(static p => new TracedNodeStore(new AzureNodeStore(p.GetRequiredService<AzureAccounts>(), p.GetRequiredService<UnreadableRows>()), Tables));
+        services.AddSingleton<IVerdictStore>(static p => new TracedVerdictStore(new AzureVerdictStore(p.GetRequiredService<AzureAccounts>(), p.GetRequiredService<UnreadableRows>()), Tables));
+        services.AddKeyedSingleton<IEventStore>(EventRows, static (p, _) => new TracedEventStore(new AzureEventStore(p.GetRequiredService<AzureAccounts>(), p.GetRequiredService<UnreadableRows>()), Tables));
+        services.AddSingleton<IOutbox>(static p => new TracedOutbox(new AzureOutbox(p.GetRequiredService<AzureAccounts>(), p.GetRequiredService<UnreadableRows>()), Tables));
+        services.AddSingleton<IBlobStore>(static p => new TracedBlobStore(new AzureBlobStore(p.GetRequiredService<AzureAccounts>()), Blobs));
         AddRecords(services, new AzureRecords());
     }
 
-    private static AzureAccounts Open(ServiceOptions options, TokenCredential credential)
+    /// <summary>Counts what the account says, each time that a request goes out.</summary>
+    internal static void Watch(ClientOptions client, Instruments instruments) => client.AddPolicy(new StorageWatch(instruments), HttpPipelinePosition.PerRetry);
+
+    private static AzureAccounts Open(ServiceOptions options, TokenCredential credential, Instruments instruments)
     {
-        var byName = options.AzureAccounts.Select(name => Azure.AzureAccounts.FromName(name, credential));
+        void Watch(ClientOptions client) => StoreServices.Watch(client, instruments);
+        var byName = options.AzureAccounts.Select(name => Azure.AzureAccounts.FromName(name, credential, Watch));
         var byConnection = options.AzureConnections is { } path
-            ? File.ReadLines(path).Where(static line => !string.IsNullOrWhiteSpace(line)).Select(static line => Azure.AzureAccounts.FromConnectionString(line.Trim()))
+            ? File.ReadLines(path).Where(static line => !string.IsNullOrWhiteSpace(line)).Select(line => Azure.AzureAccounts.FromConnectionString(line.Trim(), Watch))
             : [];
         AzureAccounts accounts;
         try
@@ -112,13 +123,13 @@ internal static class StoreServices
     {
         public IRecordStore<T> Create<T>(IServiceProvider provider, RecordKind<T> kind)
             where T : class =>
-            new SqliteRecordStore<T>(provider.GetRequiredService<SqliteDatabase>(), kind, provider.GetRequiredService<UnreadableRows>());
+            new TracedRecordStore<T>(new SqliteRecordStore<T>(provider.GetRequiredService<SqliteDatabase>(), kind, provider.GetRequiredService<UnreadableRows>()), Sqlite, kind.Name);
     }
 
     private sealed class AzureRecords : IRecordStores
     {
         public IRecordStore<T> Create<T>(IServiceProvider provider, RecordKind<T> kind)
             where T : class =>
-            new AzureRecordStore<T>(provider.GetRequiredService<AzureAccounts>(), kind, provider.GetRequiredService<UnreadableRows>());
+            new TracedRecordStore<T>(new AzureRecordStore<T>(provider.GetRequiredService<AzureAccounts>(), kind, provider.GetRequiredService<UnreadableRows>()), Tables, kind.Name);
     }
 }

@@ -21,6 +21,9 @@ internal sealed class Heartbeat(IRecordStore<TimerState> timers, TimeProvider cl
     /// <summary>From one sweep to the next: our own timer's, or the host's (infrastructure as code sets it to a minute).</summary>
     public TimeSpan Interval { get; } = options.HandlerPort is null ? TimeSpan.FromSeconds(15) : TimeSpan.FromMinutes(1);
 
+    /// <summary>The row as this process last read it, and when; <see langword="null"/> before it has.</summary>
+    public (TimerState? State, DateTimeOffset ReadAt)? LastRead => Volatile.Read(ref _known) is { } known ? (known.State, known.ReadAt) : null;
+
     /// <summary>What is shorter is no gap.</summary>
     public TimeSpan Tolerance => 2 * Interval;
 

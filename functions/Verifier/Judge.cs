@@ -3,6 +3,7 @@ using System.Globalization;
 using Keylime.Attestation;
 using Keylime.Functions.Policies;
 using Keylime.Functions.Storage;
+using Keylime.Functions.Telemetry;
 using Keylime.Protocol.Api;
 using Keylime.Tpm;
 using Coverage = Keylime.Protocol.Api.Coverage;
@@ -13,12 +14,32 @@ namespace Keylime.Functions.Verifier;
 internal delegate Verdict Appraiser(AppraisalRequest request, Evidence evidence);
 
 /// <summary>From evidence to the verdict that is stored: with what was pinned when the evidence was asked for, and nothing else.</summary>
-internal sealed partial class Judge(CompiledPolicies policies, AttestationKeyCache keys, IBlobStore blobs, Appraiser appraise, TimeProvider clock, ILogger<Judge> log)
+internal sealed partial class Judge(
+    CompiledPolicies policies, AttestationKeyCache keys, IBlobStore blobs, Appraiser appraise, Instruments instruments, TimeProvider clock, ILogger<Judge> log)
 {
     private const int MaxText = 1024;
     private const int MaxAllowed = 16;
 
+    /// <exception cref="StorageUnavailableException">What it takes to judge cannot be read or kept.</exception>
     public async Task<VerdictRecord> JudgeAsync(Node node, OpenAttestation open, Evidence evidence, DateTimeOffset receivedAt, CancellationToken cancel)
+    {
+        using var span = Traces.IsKept ? Traces.Source.StartActivity("judge") : null;
+        var start = clock.GetTimestamp();
+        try
+        {
+            var verdict = await AppraiseAsync(node, open, evidence, receivedAt, cancel);
+            instruments.Took(verdict.Pass, clock.GetElapsedTime(start));
+            return verdict;
+        }
+        catch (StorageUnavailableException e)
+        {
+            span?.Fail(e);
+            instruments.NotJudged();
+            throw;
+        }
+    }
+
+    private async Task<VerdictRecord> AppraiseAsync(Node node, OpenAttestation open, Evidence evidence, DateTimeOffset receivedAt, CancellationToken cancel)
     {
         // A store that does not answer is no verdict: this goes up as it is.
         var runtime = open.RuntimePolicyDigest is { } digest ? await policies.FindRuntimeAsync(digest, cancel) : null;

@@ -1,5 +1,6 @@
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Keys;
+using Keylime.Functions.Telemetry;
 using Keylime.Protocol;
 using Keylime.Protocol.Upstream;
 
@@ -16,7 +17,7 @@ internal static class OpenSession
             new("Ask for a challenge.", UpstreamJson.Default.DocumentSessionAttributes, UpstreamJson.Default.DocumentSessionAttributes));
 
     private static async Task<IResult> HandleAsync(
-        HttpContext context, SessionIds sessions, IChallengeSource challenges, RateLimits limits, TimeProvider clock, CancellationToken cancel)
+        HttpContext context, SessionIds sessions, IChallengeSource challenges, RateLimits limits, Instruments instruments, TimeProvider clock, CancellationToken cancel)
     {
         if (limits.CheckFlood(context) is { } limited)
             return limited;
@@ -32,6 +33,7 @@ internal static class OpenSession
             return Bad("authentication_supported must include tpm_pop authentication type");
 
         var session = sessions.Issue(agent, clock.GetUtcNow());
+        instruments.Session("opened");
         var answer = new Document<SessionAttributes>(new Resource<SessionAttributes>("session", new SessionAttributes
         {
             AgentId = agent.ToString(),

@@ -3,6 +3,7 @@ using Keylime.Attestation;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Storage;
+using Keylime.Functions.Telemetry;
 using Keylime.Protocol;
 using Keylime.Protocol.Upstream;
 using Keylime.Tpm;
@@ -22,7 +23,7 @@ internal static partial class ProveSession
     // The order is upstream's (keylime-wire 2A.2).
     private static async Task<IResult> HandleAsync(
         string session, HttpContext context, SessionIds sessions, IChallengeSource challenges, INodeStore nodes, IEventStore events, RateLimits limits,
-        TimeProvider clock, ILogger<NodeSession> log, CancellationToken cancel)
+        Instruments instruments, TimeProvider clock, ILogger<NodeSession> log, CancellationToken cancel)
     {
         if (limits.CheckFlood(context) is { } limited)
             return limited;
@@ -58,6 +59,7 @@ internal static partial class ProveSession
             if (Check(stored.Value, challenge, proof) is { } finding)
             {
                 LogRefused(log, agent, finding.Code);
+                instruments.Session("refused");
                 await events.AddAsync(EventRecord.OncePerMinute(agent, now, EventTypes.ProofRefused, $"A proof of possession was refused: {finding.Code}: {finding.Detail}"), cancel);
                 return Say(StatusCodes.Status401Unauthorized, id, agent, challenge, proof, now, null, null);
             }
@@ -68,6 +70,7 @@ internal static partial class ProveSession
             if (await nodes.TryReplaceAsync(stored, next, cancel) is not null)
             {
                 LogProven(log, agent);
+                instruments.Session("proven");
                 limits.Proven(context);
                 return Say(StatusCodes.Status200OK, id, agent, challenge, proof, now, token, expires);
             }

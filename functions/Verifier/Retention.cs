@@ -2,6 +2,7 @@ using Keylime.Functions.Hosting;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Notices;
 using Keylime.Functions.Storage;
+using Keylime.Functions.Telemetry;
 
 namespace Keylime.Functions.Verifier;
 
@@ -29,6 +30,7 @@ internal sealed class Retention(
     /// <summary>One part.</summary>
     public async Task RunAsync(CancellationToken cancel)
     {
+        using var span = Traces.Run("retention");
         var now = clock.GetUtcNow();
         var (old, delivered, expired) = options.KeepEvents is { } keepEvents ? await DeleteEventsAsync(now - keepEvents, cancel) : default;
         var judged = options.KeepVerdicts is { } keepVerdicts ? await DeleteVerdictsAsync(now - keepVerdicts, now, cancel) : 0;

@@ -2,6 +2,7 @@ using System.Globalization;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Notices;
 using Keylime.Functions.Storage;
+using Keylime.Functions.Telemetry;
 using Keylime.Protocol;
 using Keylime.Protocol.Upstream;
 using Microsoft.AspNetCore.Http.Features;
@@ -20,7 +21,7 @@ internal static partial class SubmitEvidence
 
     private static async Task<IResult> HandleAsync(
         AgentId id, string number, HttpContext context, IVerdictStore verdicts, IEventStore events, Settlement settlement, Judge judge, Challenges challenges,
-        Payloads.PayloadCatalog payloads, NoticeBoard notices, TimeProvider clock, ILogger<VerdictRecord> log, CancellationToken cancel)
+        Payloads.PayloadCatalog payloads, NoticeBoard notices, Instruments instruments, TimeProvider clock, ILogger<VerdictRecord> log, CancellationToken cancel)
     {
         if (!MediaTypes.IsJsonApi(context.Request.ContentType))
             return new Refusal(StatusCodes.Status415UnsupportedMediaType, "unsupported_media_type", $"Content-Type {MediaTypes.JsonApi} is expected.");
@@ -67,6 +68,7 @@ internal static partial class SubmitEvidence
         if (!first)
             return Immutable(open.Number);
 
+        instruments.Judged(verdict);
         LogJudged(log, id, open.Number, verdict.Message.Evaluation, verdict.Message.Findings is [var finding, ..] ? finding.Code : "-");
         return Attestations.Answer(StatusCodes.Status202Accepted, Attestations.Judged(verdict), new DocumentMeta
         {

@@ -1,5 +1,6 @@
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
+using Keylime.Functions.Telemetry;
 
 namespace Keylime.Functions.Verifier;
 
@@ -8,7 +9,8 @@ namespace Keylime.Functions.Verifier;
 /// events once. It reads pages of the nodes that are overdue, and no other node.
 /// </summary>
 internal sealed class Sweep(
-    INodeStore nodes, IEventStore events, Settlement settlement, UnreadableRows unreadable, Heartbeat heartbeat, TimeProvider clock, ServiceOptions options, ILogger<Sweep> log) : BackgroundService
+    INodeStore nodes, IEventStore events, Settlement settlement, UnreadableRows unreadable, Heartbeat heartbeat, FleetCount fleet, TimeProvider clock, ServiceOptions options,
+    ILogger<Sweep> log) : BackgroundService
 {
     private const int PageSize = 1000;
     private static readonly TimeSpan Overlap = TimeSpan.FromMinutes(2); // clocks of several instances differ a little
@@ -23,10 +25,12 @@ internal sealed class Sweep(
     /// <summary>One sweep.</summary>
     public async Task RunAsync(CancellationToken cancel)
     {
+        using var span = Traces.Run("sweep");
         await _one.WaitAsync(cancel); // of this process; others sweep as they like
         try
         {
             await SweepAsync(cancel);
+            await fleet.RunAsync(cancel);
         }
         finally
         {

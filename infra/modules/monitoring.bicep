@@ -17,6 +17,10 @@ param principalId string
 @description('Addresses that alerts are sent to; none means that alerts are only to be seen in the portal.')
 param alertEmails string[]
 
+@minValue(600)
+@description('Seconds after which a machine has not attested for too long: more than the longest interval that a machine of the fleet has.')
+param oldestProofSeconds int = 90000
+
 @description('Tags of every resource.')
 param tags object
 
@@ -115,8 +119,36 @@ var rules = [
     name: 'server-errors'
     text: 'Requests are answered with 5xx.'
     severity: 2
-    query: 'AppRequests | where toint(ResultCode) >= 500 | mv-expand Each = range(1, ItemCount, 1)'
+    // The host's: the service sends the same requests again, some of them, as its traces.
+    query: 'AppRequests | where AppRoleName != "keylime-service" and toint(ResultCode) >= 500 | mv-expand Each = range(1, ItemCount, 1)'
     threshold: 10
+    operator: 'GreaterThan'
+    minutes: 15
+  }
+  {
+    name: 'oldest-proof'
+    text: 'A machine that is not retired has not attested for too long.'
+    severity: 2
+    query: 'AppMetrics | where Name == "keylime.nodes.oldest_proof" and Max > ${oldestProofSeconds}'
+    threshold: 0
+    operator: 'GreaterThan'
+    minutes: 15
+  }
+  {
+    name: 'sweep-lag'
+    text: 'Silence of machines is told more than ten minutes late.'
+    severity: 1
+    query: 'AppMetrics | where Name == "keylime.sweep.lag" and Max > 600'
+    threshold: 0
+    operator: 'GreaterThan'
+    minutes: 15
+  }
+  {
+    name: 'delivery-dead'
+    text: 'An event was not delivered and will not be: its receiver said that it has gone, or did not take it for three days.'
+    severity: 2
+    query: 'AppMetrics | where Name == "keylime.deliveries" and tostring(Properties["keylime.delivery.result"]) == "dead" and Sum > 0'
+    threshold: 0
     operator: 'GreaterThan'
     minutes: 15
   }
@@ -156,6 +188,20 @@ resource alerts 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [
     }
   }
 ]
+
+resource workbook 'Microsoft.Insights/workbooks@2023-06-01' = {
+  name: guid(resourceGroup().id, name, 'workbook')
+  location: location
+  tags: tags
+  kind: 'shared'
+  properties: {
+    displayName: '${name}: Keylime.Serverless'
+    category: 'workbook'
+    sourceId: workspace.id
+    version: '1.0'
+    serializedData: loadTextContent('../dashboards/workbook.json')
+  }
+}
 
 output actionGroupId string = people.id
 output workspaceId string = workspace.id

@@ -31,6 +31,7 @@ public sealed partial class AzureCostTests
         Assert.Contains($"param keepVerdictsDays = {parameters["days"]}\n", prod, StringComparison.Ordinal);
         Assert.Contains($"param perInstanceConcurrency = {parameters["concurrency"]}\n", prod, StringComparison.Ordinal);
         Assert.Contains($"param instanceMemoryMB = {int.Parse(parameters["memory"], CultureInfo.InvariantCulture) * 1024}\n", prod, StringComparison.Ordinal);
+        Assert.Contains($"param traceRatio = '{parameters["ratio"]}'", prod, StringComparison.Ordinal);
         var snapshot = File.ReadAllText(Path.Combine(Checkout.Root, "infra", "prod.snapshot.json"));
         Assert.Equal(parameters["endpoints"], Regex.Count(snapshot, "\"type\": \"Microsoft.Network/privateEndpoints\"").ToString(CultureInfo.InvariantCulture));
     }
@@ -46,6 +47,7 @@ public sealed partial class AzureCostTests
             count / 1e6 * p["operations"] * p["operation"],
             rate * 86_400 * p["days"] * p["row"] / 1e6 * p["store"],
             count * p["lines"] * p["line"] / 1e6 * p["ingest"],
+            (count * p["ratio"] * p["items"] + (p["ready"] + rate * p["busy"] / p["concurrency"]) * Month / 60 * p["series"]) * p["item"] / 1e6 * p["ingest"],
             p["endpoints"] * p["endpoint"] + p["fixed"],
         ];
         var whole = string.Join(" | ", parts.Append(parts.Sum()).Select(static d => d.ToString("N0", CultureInfo.InvariantCulture)));

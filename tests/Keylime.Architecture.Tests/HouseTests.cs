@@ -23,7 +23,11 @@ public sealed partial class HouseTests
         ["tpm"] = [],
         ["protocol"] = [],
         ["attestation"] = [],
-        ["functions"] = ["Azure.Data.Tables", "Azure.Identity", "Azure.Storage.Blobs", "Microsoft.Data.Sqlite"],
+        ["functions"] =
+        [
+            "Azure.Data.Tables", "Azure.Identity", "Azure.Monitor.OpenTelemetry.Exporter", "Azure.Storage.Blobs", "Microsoft.Data.Sqlite",
+            "OpenTelemetry.Exporter.OpenTelemetryProtocol", "OpenTelemetry.Exporter.Prometheus.AspNetCore", "OpenTelemetry.Extensions.Hosting",
+        ],
         ["agent"] = [],
         ["tenant"] = ["Spectre.Console", "System.CommandLine"],
     };

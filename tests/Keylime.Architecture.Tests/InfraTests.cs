@@ -41,7 +41,7 @@ public sealed partial class InfraTests
     [GeneratedRegex("'(keylime[a-z]+)'")]
     private static partial Regex BicepTable { get; }
 
-    [GeneratedRegex("^(KEYLIME_SERVICE_(DATA|INTERVAL|AZURE_ACCOUNT|KEY_VAULT|OPERATOR_TOKEN|KEEP_VERDICTS|KEEP_EVENTS)|AzureWebJobsStorage__(accountName|credential|clientId)|AZURE_CLIENT_ID|AzureWebJobsDisableHomepage|APPLICATIONINSIGHTS_(CONNECTION|AUTHENTICATION)_STRING)$")]
+    [GeneratedRegex("^(KEYLIME_SERVICE_(DATA|INTERVAL|AZURE_ACCOUNT|KEY_VAULT|OPERATOR_TOKEN|TRACE_RATIO|KEEP_VERDICTS|KEEP_EVENTS)|AzureWebJobsStorage__(accountName|credential|clientId)|AZURE_CLIENT_ID|AzureWebJobsDisableHomepage|APPLICATIONINSIGHTS_(CONNECTION|AUTHENTICATION)_STRING)$")]
     private static partial Regex Setting { get; }
 
     public static TheoryData<string> Files => [.. Directory.EnumerateFiles(Infra, "*.bicep*", SearchOption.AllDirectories).Where(static f => f.EndsWith(".bicep", StringComparison.Ordinal) || f.EndsWith(".bicepparam", StringComparison.Ordinal)).Select(static f => Path.GetRelativePath(Infra, f))];

@@ -66,7 +66,7 @@ internal sealed class StoreFuse : IFuse
         var inner = services.Last(s => s.ServiceType == typeof(T) && Equals(s.ServiceKey, key));
         services.Remove(inner);
         services.AddKeyedSingleton(key, (p, _) => wrap(inner.IsKeyedService
-            ? (T)ActivatorUtilities.CreateInstance(p, inner.KeyedImplementationType!)
+            ? (T)inner.KeyedImplementationFactory!(p, key)
             : inner.ImplementationInstance as T
                 ?? inner.ImplementationFactory?.Invoke(p) as T
                 ?? (T)ActivatorUtilities.CreateInstance(p, inner.ImplementationType!)));
@@ -82,6 +82,8 @@ internal sealed class StoreFuse : IFuse
             fuse.WriteAsync(() => inner.TryReplaceAsync(read, next, cancel));
 
         public Task<Page<Node>> ListAsync(NodeQuery query, Continuation? after, int limit, CancellationToken cancel) => inner.ListAsync(query, after, limit, cancel);
+
+        public Task<Page<NodeTimes>> ListTimesAsync(Continuation? after, int limit, CancellationToken cancel) => inner.ListTimesAsync(after, limit, cancel);
     }
 
     private sealed class FusedVerdicts(StoreFuse fuse, IVerdictStore inner) : IVerdictStore
@@ -125,6 +127,8 @@ internal sealed class StoreFuse : IFuse
         public Task<bool> TryAddAsync(Delivery delivery, CancellationToken cancel) => fuse.WriteAsync(() => inner.TryAddAsync(delivery, cancel));
 
         public Task<Page<Stored<Delivery>>> PendingAsync(string channel, Continuation? after, int limit, CancellationToken cancel) => inner.PendingAsync(channel, after, limit, cancel);
+
+        public Task<OutboxDepth> DepthAsync(string channel, CancellationToken cancel) => inner.DepthAsync(channel, cancel);
 
         public Task<Stored<Delivery>?> TryReplaceAsync(Stored<Delivery> read, Delivery next, CancellationToken cancel) => fuse.WriteAsync(() => inner.TryReplaceAsync(read, next, cancel));
 

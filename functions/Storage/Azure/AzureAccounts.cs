@@ -101,11 +101,11 @@ internal sealed class AzureAccounts
     }
 
     /// <summary>An account by its name or its table endpoint, with an identity of Entra ID.</summary>
-    public static AzureAccount FromName(string nameOrUrl, TokenCredential credential)
+    public static AzureAccount FromName(string nameOrUrl, TokenCredential credential, Action<ClientOptions>? configure = null)
     {
         var url = nameOrUrl.Contains("://", StringComparison.Ordinal) ? nameOrUrl : $"https://{nameOrUrl}.table.core.windows.net";
-        var tables = new TableServiceClient(new Uri(url), credential, Options(new TableClientOptions(), null));
-        var blobs = new BlobServiceClient(new Uri(url.Replace(".table.", ".blob.", StringComparison.Ordinal)), credential, Options(new BlobClientOptions(), null));
+        var tables = new TableServiceClient(new Uri(url), credential, Options(new TableClientOptions(), configure));
+        var blobs = new BlobServiceClient(new Uri(url.Replace(".table.", ".blob.", StringComparison.Ordinal)), credential, Options(new BlobClientOptions(), configure));
         return new AzureAccount(tables.AccountName, tables, blobs.GetBlobContainerClient(Blobs));
     }
 

@@ -32,6 +32,12 @@ internal sealed class AzureNodeStore(AzureAccounts accounts, UnreadableRows unre
         return RowCodec<Node>.Only(_rows.ToPage(rows.ConvertAll(static row => (row.RowKey, AzureTable.Body(row))), next), query.Matches);
     }
 
+    public async Task<Page<NodeTimes>> ListTimesAsync(Continuation? after, int limit, CancellationToken cancel)
+    {
+        var (rows, next) = await AzureListing.PageAsync(accounts, AzureAccounts.Nodes, null, after, limit, cancel, "Retired", "Verdict", "LateAt", "SilentAt");
+        return new Page<NodeTimes>([.. rows.Select(static row => NodeTimes.Of(row.GetBoolean("Retired") == true, row.GetInt32("Verdict") ?? 0, row.GetInt64("LateAt") ?? 0, row.GetInt64("SilentAt") ?? 0))], next);
+    }
+
     // The same rules as NodeStates, on properties; of what a gap may have put off, all.
     private static string? Filter(NodeQuery query)
     {

@@ -5,6 +5,8 @@ namespace Keylime.Functions.Storage.Azure;
 /// <summary>The outbox and its ledger in tables, a partition a channel.</summary>
 internal sealed class AzureOutbox(AzureAccounts accounts, UnreadableRows unreadable) : IOutbox
 {
+    private const int CountPage = 1000; // as many as the service gives at once
+
     private readonly RowCodec<Delivery> _rows = new(StorageJson.Default.Delivery, d => d.Schema, Delivery.CurrentSchema, unreadable);
 
     public async Task<bool> TryAddAsync(Delivery delivery, CancellationToken cancel) => await Waiting(delivery.Channel).TryAddAsync(Entity(delivery, delivery.Place), cancel) is not null;
@@ -14,6 +16,20 @@ internal sealed class AzureOutbox(AzureAccounts accounts, UnreadableRows unreada
         var (rows, next) = await PageAsync(Waiting(channel), channel, after, limit, cancel);
         Stored<Delivery>[] items = [.. rows.Select(row => _rows.TryDecode(row.RowKey, AzureTable.Body(row)) is { } value ? new Stored<Delivery>(value, row.ETag.ToString()) : null).OfType<Stored<Delivery>>()];
         return new Page<Stored<Delivery>>(items, next) { Unreadable = rows.Count - items.Length };
+    }
+
+    public async Task<OutboxDepth> DepthAsync(string channel, CancellationToken cancel)
+    {
+        var (count, oldest, token) = (0L, (string?)null, (string?)null);
+        do
+        {
+            var (rows, next) = await Waiting(channel).PageAsync(TableClient.CreateQueryFilter($"PartitionKey eq {channel}"), token, CountPage, cancel, "RowKey");
+            oldest ??= rows is [var first, ..] ? first.RowKey : null;
+            (count, token) = (count + rows.Count, next);
+        }
+        while (token is not null);
+
+        return new OutboxDepth(count, Delivery.TimeOf(oldest));
     }
 
     public async Task<Stored<Delivery>?> TryReplaceAsync(Stored<Delivery> read, Delivery next, CancellationToken cancel) =>

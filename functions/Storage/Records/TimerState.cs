@@ -20,6 +20,9 @@ internal sealed record TimerState
 
     /// <summary>Of a timer that does its work in parts: where the next part starts. Null at the beginning.</summary>
     public string? Cursor { get; init; }
+
+    /// <summary>Of the count of the fleet: what was counted last.</summary>
+    public Fleet? Fleet { get; init; }
 }
 
 /// <summary>A time in which nothing swept the fleet.</summary>

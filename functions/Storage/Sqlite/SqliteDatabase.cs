@@ -15,13 +15,18 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
     // That of registrations has a key of another name.
     private static readonly string[] Records = [.. StoreServices.Kinds.Where(static name => name != RecordKinds.Registrations.Name)];
 
+    private const int Busy = 5; // SQLITE_BUSY
+    private const int Locked = 6; // SQLITE_LOCKED
+
+    private readonly Action? _busy;
     private readonly string _connectionString;
     private readonly ConcurrentBag<SqliteConnection> _idle = [];
     private readonly SqliteWriter _writer;
     private bool _disposed;
 
-    private SqliteDatabase(string path)
+    private SqliteDatabase(string path, Action? busy)
     {
+        _busy = busy;
         _connectionString = new SqliteConnectionStringBuilder
         {
             DataSource = path,
@@ -33,10 +38,11 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
 
     public string Name => "sqlite";
 
+    /// <param name="busy">Is called when another process kept the file from us for longer than we wait.</param>
     /// <exception cref="StorageUnavailableException">The file cannot be opened, or a newer version of this program wrote it.</exception>
-    public static SqliteDatabase Open(string path)
+    public static SqliteDatabase Open(string path, Action? busy = null)
     {
-        var database = new SqliteDatabase(path);
+        var database = new SqliteDatabase(path, busy);
         database.Run(database.CreateSchema);
         return database;
     }
@@ -90,7 +96,12 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
         }
     }
 
-    private static StorageUnavailableException Translate(SqliteException e) => new($"SQLite: {e.Message}", e);
+    private StorageUnavailableException Translate(SqliteException e)
+    {
+        if (e.SqliteErrorCode is Busy or Locked)
+            _busy?.Invoke();
+        return new StorageUnavailableException($"SQLite: {e.Message}", e);
+    }
 
     private PreparedConnection Connect()
     {

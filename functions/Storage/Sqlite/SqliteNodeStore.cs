@@ -42,7 +42,7 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, UnreadableRows un
 
     public Task<Page<Node>> ListAsync(NodeQuery query, Continuation? after, int limit, CancellationToken cancel) => database.ReadAsync(connection =>
     {
-        var (partition, id) = after is { Key: var key } && key.IndexOf('|') is > 0 and var bar ? (key[..bar], key[(bar + 1)..]) : ("", "");
+        var (partition, id) = PlaceOf(after);
         using var command = connection.Command($"""
             SELECT partition || '|' || id, body FROM nodes
             WHERE (partition, id) > ($partition, $id) AND {StateFilter(query.State)} AND {OverdueFilter(query.OverdueSince)}
@@ -53,6 +53,26 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, UnreadableRows un
             ("$open", query.HasOpen is { } open ? (open ? 1 : 0) : null), ("$limit", limit + 1));
         return RowCodec<Node>.Only(_rows.ToPage(command.ReadRows(), limit, static place => place[(place.IndexOf('|') + 1)..]), query.Matches);
     }, cancel);
+
+    public Task<Page<NodeTimes>> ListTimesAsync(Continuation? after, int limit, CancellationToken cancel) => database.ReadAsync(connection =>
+    {
+        var (partition, id) = PlaceOf(after);
+        using var command = connection.Command(
+            "SELECT partition, id, retired, verdict, late_at, silent_at FROM nodes WHERE (partition, id) > ($partition, $id) ORDER BY partition, id LIMIT $limit",
+            ("$partition", partition), ("$id", id), ("$limit", limit));
+        using var reader = command.ExecuteReader();
+        var (times, last) = (new List<NodeTimes>(), "");
+        while (reader.Read())
+        {
+            times.Add(NodeTimes.Of(reader.GetInt64(2) != 0, reader.GetInt64(3), reader.GetInt64(4), reader.GetInt64(5)));
+            last = $"{reader.GetString(0)}|{reader.GetString(1)}";
+        }
+
+        return new Page<NodeTimes>(times, times.Count == limit ? new Continuation(last) : null);
+    }, cancel);
+
+    private static (string Partition, string Id) PlaceOf(Continuation? after) =>
+        after is { Key: var key } && key.IndexOf('|') is > 0 and var bar ? (key[..bar], key[(bar + 1)..]) : ("", "");
 
     private static string OverdueFilter(DateTimeOffset? since) => since is null
         ? "$since IS NULL"

@@ -24,6 +24,14 @@ internal sealed class SqliteOutbox(SqliteDatabase database, UnreadableRows unrea
         return new Page<Stored<Delivery>>(items, next) { Unreadable = Math.Min(rows.Count, limit) - items.Length };
     }, cancel);
 
+    public Task<OutboxDepth> DepthAsync(string channel, CancellationToken cancel) => database.ReadAsync(connection =>
+    {
+        using var command = connection.Command("SELECT count(*), min(place) FROM outbox WHERE channel = $channel", ("$channel", channel));
+        using var reader = command.ExecuteReader();
+        reader.Read();
+        return new OutboxDepth(reader.GetInt64(0), reader.IsDBNull(1) ? null : Delivery.TimeOf(reader.GetString(1)));
+    }, cancel);
+
     public Task<Stored<Delivery>?> TryReplaceAsync(Stored<Delivery> read, Delivery next, CancellationToken cancel) => database.WriteAsync(connection =>
     {
         var etag = SqliteCommands.NewETag();
