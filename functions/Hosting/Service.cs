@@ -123,6 +123,8 @@ internal static partial class Service
         services.AddSingleton<Webhooks>();
         services.AddSingleton<GroupFilter>();
         services.AddSingleton<DeliverySignal>();
+        services.AddSingleton<Wakeups>();
+        services.AddSingleton<PoisonedWork>();
         services.AddSingleton<Courier>();
         services.AddSingleton<WebhookChanges>();
         services.AddSingleton<WebhookRoutes.Dependencies>();
@@ -140,7 +142,9 @@ internal static partial class Service
         services.AddSingleton<Retention>();
         services.AddHostedService(static provider => provider.GetRequiredService<Retention>());
         services.AddSingleton<Dispatcher>();
-        services.AddHostedService<DeliveryLoop>();
+        services.AddSingleton<DeliveryRepair>();
+        services.AddHostedService(static provider => provider.GetRequiredService<DeliveryRepair>());
+        services.AddHostedService<DeliveryPump>();
         services.AddHostedService<Repair>();
         services.AddHostedService<UrlFile>();
     }

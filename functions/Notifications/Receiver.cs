@@ -5,59 +5,87 @@ namespace Keylime.Functions.Notifications;
 
 /// <summary>
 /// Delivers what waits in one channel. Events of one subject go out one after the other, and the later ones wait for the earlier; subjects go side by side.
-/// A delivery is claimed before it is sent, by a write that hides it for a while: whoever is killed with it leaves it to the next, and no two send it at once.
+/// A delivery is claimed before it is sent, by a write that hides it for a while: whoever is killed with it leaves it to the next, and no two send it at once. The order holds across
+/// processes too: what another one has claimed stops its subject here, and whoever has delivered something looks again, for what others left because of it.
 /// </summary>
 /// <param name="places">Of all receivers together.</param>
 internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Courier courier, WebhookChanges changes, TimeProvider clock, ILogger<Receiver> log, SemaphoreSlim places)
 {
     /// <summary>How long a claim hides a delivery: longer than any attempt.</summary>
-    public static readonly TimeSpan Claim = TimeSpan.FromSeconds(60);
+    public static readonly TimeSpan Claim = TimeSpan.FromSeconds(30);
+
+    /// <summary>After that long a round begins nothing more: a caller may give a call so much time and no more (host.json, functionTimeout).</summary>
+    public static readonly TimeSpan LongestRound = TimeSpan.FromSeconds(30);
 
     private const int PageSize = 500;
     private const int MostSubjects = 4;
     private const int FailuresToPause = 3;
     private static readonly TimeSpan LongestPause = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan AfterOthers = TimeSpan.FromSeconds(5); // somebody else is at it, and will look after what is behind it
 
     private readonly Lock _gate = new();
-    private Task _work = Task.CompletedTask;
-    private bool _waits; // a round stands behind the one that runs
+    private Task<DateTimeOffset?> _work = Task.FromResult<DateTimeOffset?>(null);
+    private bool _stands; // a round stands behind the one that runs
     private long _pausedUntil; // ticks of UTC
     private volatile int _failures; // in a row
     private volatile bool _gone;
     private DateTimeOffset _goneVersion = DateTimeOffset.MinValue; // what was read of the webhook before it was disabled says nothing
 
-    /// <summary>Delivers all that is due, after what is being done.</summary>
-    public Task RunAsync(Webhook webhook, CancellationToken cancel)
+    /// <summary>Whether a round stands behind the one that runs: it has not looked yet, and will see whatever is there by now.</summary>
+    public bool Stands
     {
-        lock (_gate)
+        get
         {
-            _waits = !_work.IsCompleted;
-            return _work = AfterAsync(_work, webhook, cancel);
+            lock (_gate)
+                return _stands;
         }
     }
 
     /// <summary>
-    /// The same for whoever does not wait: one round at most stands behind the one that runs. One has to, for what runs may have looked already where something
-    /// was put just now.
+    /// Delivers what is due, after what is being done; as much of it as fits <see cref="LongestRound"/>. One round at most stands behind the one that runs: one has to, for what runs may have looked
+    /// already where something was put just now.
     /// </summary>
-    /// <returns><see langword="null"/> where one stands there.</returns>
-    public Task? Start(Webhook webhook, CancellationToken cancel)
+    /// <returns>When somebody should look again; <see langword="null"/> if nothing waits.</returns>
+    public Task<DateTimeOffset?> RunAsync(Webhook webhook, CancellationToken cancel)
     {
         lock (_gate)
-            return _waits ? null : RunAsync(webhook, cancel);
+        {
+            if (_stands)
+                return _work;
+            _stands = !_work.IsCompleted;
+            return _work = AfterAsync(_work, webhook, cancel);
+        }
     }
 
     private bool Pauses => _gone || Volatile.Read(ref _pausedUntil) > clock.GetUtcNow().UtcTicks;
 
-    private async Task AfterAsync(Task before, Webhook webhook, CancellationToken cancel)
+    /// <summary>Until when nothing is begun: at once, where the receiver has gone, for then everything is over.</summary>
+    private DateTimeOffset PausedUntil => _gone ? clock.GetUtcNow() : new DateTimeOffset(Volatile.Read(ref _pausedUntil), TimeSpan.Zero);
+
+    private async Task<DateTimeOffset?> AfterAsync(Task before, Webhook webhook, CancellationToken cancel)
     {
         await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ForceYielding); // whoever ran that was told; and nothing is done under the lock
         lock (_gate)
-            _waits = false;
+            _stands = false;
         _gone = false;
-        if (webhook.DisabledAt is null && (webhook.UpdatedAt == _goneVersion || Pauses))
-            return;
+        if (webhook.DisabledAt is null && webhook.UpdatedAt == _goneVersion)
+            return clock.GetUtcNow() + Recent<Webhook>.Kept;
+        if (webhook.DisabledAt is null && Pauses)
+            return PausedUntil;
 
+        var start = clock.GetTimestamp();
+        Look look;
+        do
+        {
+            look = new Look();
+            await LookAsync(webhook, look, start, cancel);
+        }
+        while (look.Delivered && !Pauses && !IsLong(start));
+        return look.Next;
+    }
+
+    private async Task LookAsync(Webhook webhook, Look look, long start, CancellationToken cancel)
+    {
         var blocked = new HashSet<string>();
         Continuation? after = null;
         do
@@ -76,7 +104,7 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
                 {
                     foreach (var waiting in subject)
                     {
-                        if (await DeliverAsync(webhook, waiting, stop))
+                        if (IsLong(start) ? look.Later(clock.GetUtcNow()) : await DeliverAsync(webhook, waiting, look, stop))
                             continue;
                         stopped.Add(subject.Key);
                         break;
@@ -86,30 +114,50 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
             }
 
             after = page.Next;
+            if (after is not null && webhook.DisabledAt is null && Pauses)
+            {
+                look.Later(PausedUntil);
+                return;
+            }
+
+            if (after is not null && IsLong(start))
+            {
+                look.Later(clock.GetUtcNow());
+                return;
+            }
         }
-        while (after is not null && (webhook.DisabledAt is not null || !Pauses));
+        while (after is not null);
     }
 
+    private bool IsLong(long start) => clock.GetElapsedTime(start) > LongestRound;
+
     /// <returns>Whether it is over, and the subject's next one may go.</returns>
-    private async Task<bool> DeliverAsync(Webhook webhook, Stored<Delivery> waiting, CancellationToken cancel)
+    private async Task<bool> DeliverAsync(Webhook webhook, Stored<Delivery> waiting, Look look, CancellationToken cancel)
     {
         await places.WaitAsync(cancel);
         try
         {
             var now = clock.GetUtcNow();
-            if (Pauses || waiting.Value.DueAt > now)
-                return false;
+            if (Pauses)
+                return look.Later(PausedUntil);
+            if (waiting.Value.DueAt > now)
+                return look.Later(waiting.Value.DueAt);
             if (_failures >= FailuresToPause && IsOld(waiting.Value, now))
-                return await GiveUpAsync(webhook, waiting, waiting.Value, cancel); // nobody is there, and so it was for three days
+                return await GiveUpAsync(webhook, waiting, waiting.Value, look, cancel); // nobody is there, and so it was for three days
+            var start = clock.GetTimestamp();
             if (await outbox.TryReplaceAsync(waiting, waiting.Value with { DueAt = now + Claim, Attempts = waiting.Value.Attempts + 1, AttemptedAt = now }, cancel) is not { } claimed)
-                return false;
+                return look.Later(now + AfterOthers);
 
+            // A process that slept over its claim sends nothing that another one may have claimed by now.
+            if (clock.GetElapsedTime(start) > Claim - 2 * Courier.Timeout)
+                return look.Later(claimed.Value.DueAt);
             var attempt = await courier.SendAsync(webhook, claimed.Value.Event, cancel);
             var tried = claimed.Value with { Status = attempt.Status, Error = attempt.Error, Milliseconds = (long)attempt.Took.TotalMilliseconds };
             if (attempt.Delivered)
             {
                 _failures = 0;
                 await outbox.TrySettleAsync(claimed, Over(tried, DeliveryState.Delivered), cancel);
+                look.Went();
                 return true;
             }
 
@@ -119,10 +167,10 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
                 await changes.DisableAsync(webhook, cancel);
                 _goneVersion = webhook.UpdatedAt;
                 await outbox.TrySettleAsync(claimed, Over(tried, DeliveryState.Dead), cancel);
-                return false;
+                return look.Later(clock.GetUtcNow());
             }
 
-            return await FailedAsync(webhook, claimed, tried, attempt, cancel);
+            return await FailedAsync(webhook, claimed, tried, attempt, look, cancel);
         }
         finally
         {
@@ -130,7 +178,7 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
         }
     }
 
-    private async Task<bool> FailedAsync(Webhook webhook, Stored<Delivery> claimed, Delivery tried, Attempt attempt, CancellationToken cancel)
+    private async Task<bool> FailedAsync(Webhook webhook, Stored<Delivery> claimed, Delivery tried, Attempt attempt, Look look, CancellationToken cancel)
     {
         var now = clock.GetUtcNow();
 
@@ -146,13 +194,14 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
         }
 
         if (IsOld(tried, now))
-            return await GiveUpAsync(webhook, claimed, tried, cancel);
+            return await GiveUpAsync(webhook, claimed, tried, look, cancel);
         var (due, last) = (now + Backoff.After(tried.Attempts, attempt.RetryAfter), tried.QueuedAt + Backoff.GiveUpAfter);
-        await outbox.TryReplaceAsync(claimed, tried with { DueAt = due < last ? due : last }, cancel);
-        return false;
+        var again = due < last ? due : last;
+        await outbox.TryReplaceAsync(claimed, tried with { DueAt = again }, cancel);
+        return look.Later(again);
     }
 
-    private async Task<bool> GiveUpAsync(Webhook webhook, Stored<Delivery> read, Delivery tried, CancellationToken cancel)
+    private async Task<bool> GiveUpAsync(Webhook webhook, Stored<Delivery> read, Delivery tried, Look look, CancellationToken cancel)
     {
         // What is told of webhooks tells nothing more when it is given up itself: of two dead receivers that would never end.
         if (!tried.Event.Subject.StartsWith(EventRecord.WebhookPrefix, StringComparison.Ordinal))
@@ -162,6 +211,7 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
         }
 
         await outbox.TrySettleAsync(read, Over(tried, DeliveryState.Dead), cancel);
+        look.Went();
         LogGivenUp(log, webhook.Name, tried.Event.Type, tried.Event.Subject, tried.Attempts);
         return true;
     }

@@ -31,7 +31,13 @@ internal static class StoreServices
         services.AddSingleton<IVerdictStore, SqliteVerdictStore>();
         services.AddKeyedSingleton<IEventStore, SqliteEventStore>(EventRows);
         services.AddSingleton<IOutbox, SqliteOutbox>();
+        services.AddSingleton(static provider =>
+        {
+            var clock = provider.GetRequiredService<TimeProvider>();
+            return new DeliveryQueues(new MemoryWorkQueue(clock), new MemoryWorkQueue(clock));
+        });
         services.AddSingleton<IBlobStore>(_ => new FileBlobStore(Path.Combine(options.Data, "blobs")));
+        services.AddSingleton<ILeader, OnlyLeader>();
         AddRecords(services, new SqliteRecords());
     }
 
@@ -43,8 +49,23 @@ internal static class StoreServices
         services.AddSingleton<IVerdictStore, AzureVerdictStore>();
         services.AddKeyedSingleton<IEventStore, AzureEventStore>(EventRows);
         services.AddSingleton<IOutbox, AzureOutbox>();
+        services.AddSingleton(static provider => provider.GetRequiredService<AzureAccounts>().Queues);
         services.AddSingleton<IBlobStore, AzureBlobStore>();
+        AddLeader(services, options);
         AddRecords(services, new AzureRecords());
+    }
+
+    private static void AddLeader(IServiceCollection services, ServiceOptions options)
+    {
+        if (!options.LeadsByLease)
+        {
+            services.AddSingleton<ILeader, OnlyLeader>(); // the host's timers call one instance
+            return;
+        }
+
+        services.AddSingleton<LeaseLeader>();
+        services.AddSingleton<ILeader>(static provider => provider.GetRequiredService<LeaseLeader>());
+        services.AddHostedService(static provider => provider.GetRequiredService<LeaseLeader>());
     }
 
     private static AzureAccounts Open(ServiceOptions options, TokenCredential credential)

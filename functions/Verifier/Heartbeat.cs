@@ -1,5 +1,6 @@
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
+using Keylime.Functions.Storage.Azure;
 
 namespace Keylime.Functions.Verifier;
 
@@ -21,8 +22,8 @@ internal sealed class Heartbeat(IRecordStore<TimerState> timers, TimeProvider cl
     /// <summary>From one sweep to the next: our own timer's, or the host's (infrastructure as code sets it to a minute).</summary>
     public TimeSpan Interval { get; } = options.HandlerPort is null ? TimeSpan.FromSeconds(15) : TimeSpan.FromMinutes(1);
 
-    /// <summary>What is shorter is no gap.</summary>
-    public TimeSpan Tolerance => 2 * Interval;
+    /// <summary>What is shorter is no gap: where a lease says who sweeps, so long may nobody, and others were there for the nodes.</summary>
+    public TimeSpan Tolerance => options.LeadsByLease ? 2 * Interval + LeaseLeader.Length + LeaseLeader.Look : 2 * Interval;
 
     /// <summary>Now, with all gaps that are known, and the one that is open.</summary>
     public async ValueTask<Moment> NowAsync(CancellationToken cancel)

@@ -8,7 +8,8 @@ namespace Keylime.Functions.Verifier;
 /// events once. It reads pages of the nodes that are overdue, and no other node.
 /// </summary>
 internal sealed class Sweep(
-    INodeStore nodes, IEventStore events, Settlement settlement, UnreadableRows unreadable, Heartbeat heartbeat, TimeProvider clock, ServiceOptions options, ILogger<Sweep> log) : BackgroundService
+    INodeStore nodes, IEventStore events, Settlement settlement, UnreadableRows unreadable, Heartbeat heartbeat, ILeader leader, TimeProvider clock, ServiceOptions options,
+    ILogger<Sweep> log) : BackgroundService
 {
     private const int PageSize = 1000;
     private static readonly TimeSpan Overlap = TimeSpan.FromMinutes(2); // clocks of several instances differ a little
@@ -102,7 +103,7 @@ internal sealed class Sweep(
         length < TimeSpan.Zero && time - DateTimeOffset.MinValue < -length ? DateTimeOffset.MinValue : time + length;
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) => options.HandlerPort is null
-        ? Repeating.RunAsync(heartbeat.Interval, clock, RunAsync, log, stoppingToken)
+        ? leader.RepeatAsync("sweep", heartbeat.Interval, clock, RunAsync, log, stoppingToken)
         : Task.CompletedTask; // the host's timer calls
 
     public override void Dispose()

@@ -15,35 +15,18 @@ public sealed class HostTests : IAsyncLifetime
     private const int Interval = 2;
     private static readonly TimeSpan Enough = TimeSpan.FromSeconds(60);
 
-    private readonly string _folder = Directory.CreateTempSubdirectory("host-").FullName;
-    private Programs _programs = null!; // InitializeAsync
-    private Fleet _fleet = null!;
-    private Azurite _azurite = null!;
-    private FunctionsHostServer? _host;
+    private HostBench _bench = null!; // StartAsync
     private Machine? _machine;
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
-    private string Data => Path.Combine(_folder, "service");
-
-    public async ValueTask InitializeAsync()
-    {
-        _programs = new Programs(_folder, Published.Agent);
-        _fleet = new Fleet(_programs);
-        _azurite = await Azurite.StartAsync(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "..", "tests", "azurite"), Cancel);
-    }
+    public ValueTask InitializeAsync() => ValueTask.CompletedTask;
 
     public async ValueTask DisposeAsync()
     {
-        await _programs.DisposeAsync();
-        foreach (var (_, line) in _host?.Handler.Log.TakeLast(12) ?? [])
-            TestContext.Current.TestOutputHelper?.WriteLine(line);
-        if (_host is not null)
-            await _host.DisposeAsync();
+        await _bench.DisposeAsync();
         if (_machine is not null)
             await _machine.DisposeAsync();
-        await _azurite.DisposeAsync();
-        Directory.Delete(_folder, recursive: true);
     }
 
     [Theory]
@@ -54,7 +37,7 @@ public sealed class HostTests : IAsyncLifetime
         var host = await StartAsync(Enum.Parse<HostMode>(mode));
         Assert.InRange(host.Handler.StartedWithin, TimeSpan.Zero, TimeSpan.FromSeconds(10));
         var machine = await BootAsync(host);
-        await _fleet.WaitAsync("it is trusted", Enough, () => _fleet.StateOf("node") == NodeState.Trusted, Cancel);
+        await _bench.Fleet.WaitAsync("it is trusted", Enough, () => _bench.Fleet.StateOf("node") == NodeState.Trusted, Cancel);
         foreach (var timer in (string[])["trg-sweep", "trg-retention", "trg-deliveries"])
             Assert.Equal(new Invocation(true, ""), await host.TickAsync(timer, Cancel));
 
@@ -65,19 +48,19 @@ public sealed class HostTests : IAsyncLifetime
             await host.Handler.RestartAsync(Cancel);
         }
 
-        var before = (await _fleet.ShowAsync("node", Cancel)).Node.Attestations;
-        await _fleet.WaitAsync("it goes on", Enough, () => _fleet.Nodes.Single().Attestations >= before + 2, Cancel);
-        before = (await _fleet.ShowAsync("node", Cancel)).Node.Attestations;
-        var verdicts = await _fleet.DoAsync(Cancel, "node", "verdicts", "node", "--limit", "1000", "--json");
+        var before = (await _bench.Fleet.ShowAsync("node", Cancel)).Node.Attestations;
+        await _bench.Fleet.WaitAsync("it goes on", Enough, () => _bench.Fleet.Nodes.Single().Attestations >= before + 2, Cancel);
+        before = (await _bench.Fleet.ShowAsync("node", Cancel)).Node.Attestations;
+        var verdicts = await _bench.Fleet.DoAsync(Cancel, "node", "verdicts", "node", "--limit", "1000", "--json");
         Assert.DoesNotContain("\"fail\"", verdicts, StringComparison.Ordinal);
-        var details = await _fleet.ShowAsync("node", Cancel);
+        var details = await _bench.Fleet.ShowAsync("node", Cancel);
         Assert.InRange(verdicts.Split("\"attestation\":").Length - 1, before, details.Node.Attestations); // the row's count and the history agree
 
         // Nobody comes any more: only the timer can notice.
         machine.KillAgent();
-        await _fleet.WaitAsync("it is silent", Enough, () => _fleet.StateOf("node") == NodeState.Silent, Cancel);
+        await _bench.Fleet.WaitAsync("it is silent", Enough, () => _bench.Fleet.StateOf("node") == NodeState.Silent, Cancel);
         Assert.Equal(new Invocation(true, ""), await host.TickAsync("trg-sweep", Cancel));
-        Assert.Contains("node.silent", await _fleet.DoAsync(Cancel, "node", "events", "node", "--json"), StringComparison.Ordinal);
+        Assert.Contains("node.silent", await _bench.Fleet.DoAsync(Cancel, "node", "events", "node", "--json"), StringComparison.Ordinal);
 
         Assert.Null(host.Handler.GaveUp);
         Assert.Empty(host.Handler.Log.Where(static l => l.Error).Select(static l => l.Line)); // of standard error the host makes errors
@@ -120,25 +103,16 @@ public sealed class HostTests : IAsyncLifetime
         Assert.InRange(await RawAsync(host.Url, "/version", "", "GET"), 500, 599);
     }
 
-    private async Task<FunctionsHostServer> StartAsync(HostMode mode)
-    {
-        var connections = Path.Combine(_folder, "connections");
-        await File.WriteAllLinesAsync(connections, _azurite.NewAccounts(2), Cancel);
-        return _host = await FunctionsHostServer.StartAsync(
-            Published.Package, mode, new Dictionary<string, string> { ["KEYLIME_SERVICE_DATA"] = Data, ["KEYLIME_SERVICE_INTERVAL"] = $"{Interval}", ["KEYLIME_SERVICE_AZURE_CONNECTIONS"] = connections }, Cancel);
-    }
+    private async Task<FunctionsHostServer> StartAsync(HostMode mode) => (_bench = await HostBench.StartAsync(mode, Interval)).Host;
 
     private async Task<Machine> BootAsync(FunctionsHostServer host)
     {
-        var authority = Path.Combine(_folder, "host.pem");
-        await File.WriteAllTextAsync(authority, host.CertificatePem, Cancel);
-        await _fleet.DoAsync(Cancel, "login", "--url", host.Url.ToString(), "--ca", authority, "--token-file", Path.Combine(Data, "operator.token"));
-        _machine = await Machine.BootAsync("node", Path.Combine(_folder, "node"), ["/bin/sh", "/bin/ls"], Cancel);
-        var root = Path.Combine(_folder, "root.pem");
+        _machine = await Machine.BootAsync("node", Path.Combine(_bench.Folder, "node"), ["/bin/sh", "/bin/ls"], Cancel);
+        var root = Path.Combine(_bench.Folder, "root.pem");
         await File.WriteAllTextAsync(root, _machine.CaCertificatePem, Cancel);
-        await _fleet.DoAsync(Cancel, "trust", "add", root);
-        _machine.StartAgent(_programs, host.Url.ToString(), authority);
-        await _fleet.EnrolAsync(_machine, Cancel);
+        await _bench.Fleet.DoAsync(Cancel, "trust", "add", root);
+        _machine.StartAgent(_bench.Programs, host.Url.ToString(), _bench.Authority);
+        await _bench.Fleet.EnrolAsync(_machine, Cancel);
         return _machine;
     }
 

@@ -107,7 +107,7 @@ public sealed class OutboxCrashTests(AzuriteFixture fixture)
             fuse.Install(services);
             // These would do at their own time what the test does.
             services.Remove(services.Single(static s => s.ImplementationType == typeof(Repair)));
-            services.Remove(services.Single(static s => s.ImplementationType == typeof(DeliveryLoop)));
+            services.Remove(services.Single(static s => s.ImplementationType == typeof(DeliveryPump)));
         }, folder, clock, configure: o => o with { AllowedOutbound = [receiver.Authority] });
     }
 }
