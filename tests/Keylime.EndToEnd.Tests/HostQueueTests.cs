@@ -17,7 +17,7 @@ public sealed class HostQueueTests
     {
         await using var receiver = Receiver.Start(static _ => { });
         await using var bench = await HostBench.StartAsync(Enum.Parse<HostMode>(mode), 60, new Uri(receiver.Url).Authority);
-        receiver.Secret = await bench.Fleet.AddWebhookAsync("w", receiver.Url, "token.created", Cancel);
+        receiver.Secret = await bench.Fleet.AddWebhookAsync("w", receiver.Url, "token.created,service.work_poisoned", Cancel);
         for (var i = 0; i < 5; i++)
             await CreateTokenAsync(bench, i);
         await WaitAsync(() => receiver.All.Count() == 5);
@@ -28,13 +28,11 @@ public sealed class HostQueueTests
         // Where nothing waits without a message, the timer finds nothing; what nobody ever puts there goes to the poison queue, and from there into the events and the log.
         Assert.Equal(new Invocation(true, ""), await bench.Host.TickAsync("trg-deliveries", Cancel));
         await bench.Queue.SendMessageAsync("no Base64 {", Cancel);
-        await WaitAsync(() => bench.Host.QueueCalls.Any(static c => c is { Function: "trg-poison" }));
-        var told = await bench.Fleet.DoAsync(Cancel, "node", "events", "--json");
-        Assert.Equal(mode, bench.Host.Mode.ToString());
-        Assert.Contains("service.work_poisoned", told, StringComparison.Ordinal);
+        await WaitAsync(() => receiver.All.Any(static t => t.Type == "service.work_poisoned"));
+        Assert.Contains(bench.Host.QueueCalls, static c => c is { Function: "trg-poison", Came.Succeeded: true });
         Assert.Contains(bench.Host.Handler.Log, static l => l.Line.Contains("Poisoned in the queue of deliveries", StringComparison.Ordinal)); // an alert looks for it
         Assert.Null(bench.Host.Handler.GaveUp);
-        Assert.Empty(bench.Host.Handler.Log.Where(static l => l.Error));
+        Assert.Empty(bench.Host.Handler.Log.Where(static l => l.Error).Select(static l => l.Line));
     }
 
     [Fact]

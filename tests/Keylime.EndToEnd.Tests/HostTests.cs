@@ -5,7 +5,6 @@ using System.Text;
 using Keylime.Demo;
 using Keylime.FunctionsHost;
 using Keylime.Protocol.Api;
-using Keylime.Testing;
 
 namespace Keylime.EndToEnd.Tests;
 
