@@ -18,6 +18,7 @@ public sealed class InstancesTests : IAsyncLifetime
     private const int Interval = 3;
     private const int Attesting = 4;
     private const int Mute = 3;
+    private const int AnswerMilliseconds = 120; // so that something is on its way most of the time
     private static readonly TimeSpan Killing = TimeSpan.FromSeconds(60);
     private static readonly TimeSpan Succession = TimeSpan.FromSeconds(120); // a lease and a look, on a machine that is busy
     private static readonly TimeSpan Settled = TimeSpan.FromSeconds(180);
@@ -37,7 +38,7 @@ public sealed class InstancesTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _programs = new Programs(_folder);
-        _receiver = Receiver.Start(static _ => { });
+        _receiver = Receiver.Start(static _ => Thread.Sleep(AnswerMilliseconds));
         _azurite = await Azurite.StartAsync(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "..", "tests", "azurite"), Cancel);
         await File.WriteAllLinesAsync(Path.Combine(_folder, "connections"), _azurite.NewAccounts(2), Cancel);
 
@@ -147,19 +148,25 @@ public sealed class InstancesTests : IAsyncLifetime
         }
     }
 
+    // First the one that leads, so that somebody has to follow it; then whichever, and sometimes two at once.
     private async Task KillAsync(Random random)
     {
-        var start = TimeProvider.System.GetTimestamp();
+        await WaitAsync("somebody leads", Succession, () => Task.FromResult(Leading is not null));
+        var (start, leader) = (TimeProvider.System.GetTimestamp(), Leading);
         while (TimeProvider.System.GetElapsedTime(start) < Killing)
         {
-            await Task.Delay(random.Next(300, 3000), Cancel);
-            var instance = _instances[random.Next(_instances.Count)];
-            await instance.KillAsync();
+            await Task.Delay(random.Next(300, 2000), Cancel);
+            Instance[] victims = leader is not null ? [leader] : [.. _instances.OrderBy(_ => random.Next()).Take(random.Next(4) == 0 ? 2 : 1)];
+            leader = null;
+            foreach (var victim in victims)
+                await victim.KillAsync();
             if (random.Next(4) == 0)
-                await Task.Delay(random.Next(500, 3000), Cancel); // it stays away for a while
-            await instance.StartAsync(Cancel);
+                await Task.Delay(random.Next(500, 3000), Cancel); // they stay away for a while
+            await Task.WhenAll(victims.Select(static v => v.StartAsync(Cancel)));
         }
     }
+
+    private Instance? Leading => Terms().FirstOrDefault(static t => t.End == DateTimeOffset.MaxValue) is { Who: var name } ? _instances.Single(i => i.Name == name) : null;
 
     /// <summary>What an agent was answered is in its history, once; and its row counts as many as there are.</summary>
     private async Task<(int Accepted, int Kept)> CheckHistoryAsync()
@@ -233,7 +240,7 @@ public sealed class InstancesTests : IAsyncLifetime
             runs += all.Length;
         }
 
-        var terms = Spans("This instance runs the timers, by", "This instance runs the timers no more").OrderBy(static t => t.Begin).ToArray();
+        var terms = Terms().OrderBy(static t => t.Begin).ToArray();
         foreach (var (one, next) in terms.Zip(terms.Skip(1)))
             Assert.True(one.End <= next.Begin, $"{one.Who} leads from {one.Begin:O} to {one.End:O}, and {next.Who} from {next.Begin:O}");
         Assert.True(terms.Length > 1, "Nobody followed anybody.");
@@ -241,6 +248,8 @@ public sealed class InstancesTests : IAsyncLifetime
     }
 
     private IEnumerable<Span> Runs(string timer) => Spans($"A run of {timer} begins", $"A run of {timer} ends");
+
+    private IEnumerable<Span> Terms() => Spans("This instance runs the timers, by", "This instance runs the timers no more");
 
     /// <summary>From one line of a life to the other, or to its death.</summary>
     private IEnumerable<Span> Spans(string begin, string end)
