@@ -26,6 +26,7 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
     private readonly Lock _gate = new();
     private Task<DateTimeOffset?> _work = Task.FromResult<DateTimeOffset?>(null);
     private bool _stands; // a round stands behind the one that runs
+    private Webhook? _webhook; // the newest that is known
     private long _pausedUntil; // ticks of UTC
     private volatile int _failures; // in a row
     private volatile bool _gone;
@@ -50,10 +51,12 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
     {
         lock (_gate)
         {
+            if (_webhook is null || webhook.UpdatedAt > _webhook.UpdatedAt)
+                _webhook = webhook; // the round that stands begins with what is known by then
             if (_stands)
                 return _work;
             _stands = !_work.IsCompleted;
-            return _work = AfterAsync(_work, webhook, cancel);
+            return _work = AfterAsync(_work, _stands, cancel);
         }
     }
 
@@ -62,11 +65,17 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
     /// <summary>Until when nothing is begun: at once, where the receiver has gone, for then everything is over.</summary>
     private DateTimeOffset PausedUntil => _gone ? clock.GetUtcNow() : new DateTimeOffset(Volatile.Read(ref _pausedUntil), TimeSpan.Zero);
 
-    private async Task<DateTimeOffset?> AfterAsync(Task before, Webhook webhook, CancellationToken cancel)
+    private async Task<DateTimeOffset?> AfterAsync(Task before, bool stands, CancellationToken cancel)
     {
         await before.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing | ConfigureAwaitOptions.ForceYielding); // whoever ran that was told; and nothing is done under the lock
+        Webhook webhook;
         lock (_gate)
-            _stands = false;
+        {
+            if (stands)
+                _stands = false;
+            webhook = _webhook!; // RunAsync
+        }
+
         _gone = false;
         if (webhook.DisabledAt is null && webhook.UpdatedAt == _goneVersion)
             return clock.GetUtcNow() + Recent<Webhook>.Kept;
