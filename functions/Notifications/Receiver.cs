@@ -26,7 +26,7 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
     private readonly Lock _gate = new();
     private Task<DateTimeOffset?> _work = Task.FromResult<DateTimeOffset?>(null);
     private bool _stands; // a round stands behind the one that runs
-    private Webhook? _webhook; // the newest that is known
+    private Webhook? _webhook; // as it was read last
     private long _pausedUntil; // ticks of UTC
     private volatile int _failures; // in a row
     private volatile bool _gone;
@@ -51,8 +51,7 @@ internal sealed partial class Receiver(IOutbox outbox, IEventStore events, Couri
     {
         lock (_gate)
         {
-            if (_webhook is null || webhook.UpdatedAt > _webhook.UpdatedAt)
-                _webhook = webhook; // the round that stands begins with what is known by then
+            _webhook = webhook; // the round that stands begins with what is known by then
             if (_stands)
                 return _work;
             _stands = !_work.IsCompleted;
