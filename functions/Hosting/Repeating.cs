@@ -22,7 +22,7 @@ internal static partial class Repeating
                 // another one goes on
             }
 #pragma warning disable CA1031 // The outermost loop of the timer: what one run met must not be the end of all.
-            catch (Exception e) when (e is not OperationCanceledException)
+            catch (Exception e) when (!stopping.IsCancellationRequested)
 #pragma warning restore CA1031
             {
                 LogFailed(log, e);

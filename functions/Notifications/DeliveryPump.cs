@@ -38,7 +38,7 @@ internal sealed partial class DeliveryPump(
                 taken = await TakeAsync(stoppingToken);
             }
 #pragma warning disable CA1031 // The outermost loop: what one look met must not be the end of all.
-            catch (Exception e) when (e is not OperationCanceledException)
+            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
 #pragma warning restore CA1031
             {
                 LogNotTaken(log, e);
@@ -104,22 +104,28 @@ internal sealed partial class DeliveryPump(
 
         using var done = CancellationTokenSource.CreateLinkedTokenSource(stopping);
         var held = KeepAsync(item, done.Token);
+        var isDone = false;
         try
         {
             await dispatcher.DoAsync(work, stopping);
+            isDone = true;
         }
 #pragma warning disable CA1031 // Whatever it met: it is tried again, and poisoned in the end.
-        catch (Exception e) when (e is not OperationCanceledException)
+        catch (Exception e) when (!stopping.IsCancellationRequested)
 #pragma warning restore CA1031
         {
             LogFailed(log, e);
-            await done.CancelAsync();
-            await FailAsync(await held, stopping);
-            return;
+        }
+        finally
+        {
+            await done.CancelAsync(); // whatever happened: nobody hides it any more
         }
 
-        await done.CancelAsync();
-        await queues.Work.TryFinishAsync(await held, stopping);
+        item = await held;
+        if (isDone)
+            await queues.Work.TryFinishAsync(item, stopping);
+        else
+            await FailAsync(item, stopping);
     }
 
     private async Task FailAsync(WorkItem item, CancellationToken cancel)

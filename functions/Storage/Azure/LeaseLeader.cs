@@ -38,9 +38,11 @@ internal sealed partial class LeaseLeader(AzureAccounts accounts, TimeProvider c
             {
                 await TryAsync(stoppingToken);
             }
-            catch (StorageUnavailableException e)
+#pragma warning disable CA1031 // The outermost loop: who leads does so until its time is up, and the next look comes.
+            catch (Exception e) when (!stoppingToken.IsCancellationRequested)
+#pragma warning restore CA1031
             {
-                LogUnknown(log, e.Message); // it leads until its time is up
+                LogUnknown(log, e.Message);
             }
 
             await Task.Delay(_leading is null ? Look : Renewal, clock, stoppingToken).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
