@@ -129,6 +129,15 @@ public sealed class RouteTests
         }
 
         Assert.True(combinations > 80 && opened == 5, $"{combinations}, {opened}");
+
+        // What the host takes for a success is JSON and not empty; whatever else there is to say is no 2xx, and the message comes again.
+        using var host = service.CreateClient(null);
+        host.DefaultRequestHeaders.TransferEncodingChunked = true;
+        var done = await host.SendAsync("POST", "/trg-delivery", Envelope);
+        Assert.Equal(("{}", "application/json"), (done.Text, done.ContentType));
+        foreach (var bad in (string[])["{}", "null", "{", """{"Data":{"item":"e30="},"Metadata":{}}"""])
+            Assert.Equal(HttpStatusCode.BadRequest, (await host.SendAsync("POST", "/trg-delivery", bad)).Status);
+        Assert.Equal(HttpStatusCode.RequestEntityTooLarge, (await host.SendAsync("POST", "/trg-delivery", $$"""{"Data":{"item":"{{new string('A', 300_000)}}"}}""")).Status);
     }
 
     [Fact]
