@@ -1,3 +1,4 @@
+using System.Buffers.Text;
 using System.Diagnostics.CodeAnalysis;
 using System.Text;
 using System.Text.Json;
@@ -7,6 +8,8 @@ namespace Keylime.Functions.Hosting;
 /// <summary>Messages of a queue, as the Functions host hands them out: in an envelope, <c>{"Data":{"item":…},"Metadata":{…}}</c>.</summary>
 internal static class QueueTrigger
 {
+    private const int MostLayers = 2;
+
     /// <summary>The name of the trigger's binding in function.json.</summary>
     public const string Binding = "item";
 
@@ -26,7 +29,8 @@ internal static class QueueTrigger
         }).Under(new(Caller.HostTrigger, ApiFamily.Own, RouteRules.QueueBody), new(words));
 
     /// <summary>
-    /// Takes the message out of its envelope. With <c>dataType: binary</c> it is Base64. Without, it is the queue's text, encoded as JSON once more; hosts are known that leave that out.
+    /// Takes the message out of its envelope. With <c>dataType: binary</c> it is the queue's text in Base64; without, that text, encoded as JSON once more, which some hosts leave out. The text itself
+    /// is Base64 too: the host is told not to decode it (host.json, messageEncoding), for what it cannot decode it would put where nobody looks.
     /// </summary>
     public static bool TryOpen(ReadOnlyMemory<byte> envelope, out ReadOnlyMemory<byte> message, [NotNullWhen(false)] out string? why)
     {
@@ -57,8 +61,16 @@ internal static class QueueTrigger
     {
         if (text.StartsWith('"') && Inner(text) is { } inner)
             text = inner;
-        var bytes = new byte[text.Length];
-        return Convert.TryFromBase64String(text, bytes, out var length) ? bytes.AsMemory(0, length) : Encoding.UTF8.GetBytes(text);
+        var message = Encoding.UTF8.GetBytes(text);
+        for (var layers = 0; layers < MostLayers && message.Length > 0; layers++)
+        {
+            var bytes = new byte[message.Length];
+            if (Base64.DecodeFromUtf8(message, bytes, out var read, out var length) != System.Buffers.OperationStatus.Done || read < message.Length)
+                break;
+            message = bytes[..length];
+        }
+
+        return message;
     }
 
     private static string? Inner(string text)

@@ -25,8 +25,8 @@ internal sealed class HostBench : IAsyncDisposable
     /// <summary>The host's certificate, which agents and operators trust.</summary>
     public string Authority => Path.Combine(Folder, "host.pem");
 
-    /// <summary>The queue of deliveries, as somebody with the account's key reaches it.</summary>
-    public QueueClient Queue => new(_firstAccount, "keylime-deliveries");
+    /// <summary>A queue, as somebody with the account's key reaches it.</summary>
+    public QueueClient Queue(string name) => new(_firstAccount, name);
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 

@@ -25,9 +25,13 @@ public sealed class HostQueueTests
         Assert.All(bench.Host.QueueCalls, static c => Assert.Equal(("trg-delivery", new Invocation(true, ""), false), (c.Function, c.Came, c.Poisoned)));
         Assert.Equal(0, receiver.Refused);
 
-        // Where nothing waits without a message, the timer finds nothing; what nobody ever puts there goes to the poison queue, and from there into the events and the log.
+        // Where nothing waits without a message, the timer finds nothing.
         Assert.Equal(new Invocation(true, ""), await bench.Host.TickAsync("trg-deliveries", Cancel));
-        await bench.Queue.SendMessageAsync("no Base64 {", Cancel);
+
+        // What nobody of ours puts there fails, whatever it is; and what the host has poisoned, after some minutes of that, comes into the events and the log.
+        await bench.Queue("keylime-deliveries").SendMessageAsync("no Base64 {", Cancel);
+        await WaitAsync(() => bench.Host.QueueCalls.Any(static c => c is { Function: "trg-delivery", Came: { Succeeded: false, Detail: "400" }, Poisoned: false }));
+        await bench.Queue("keylime-deliveries-poison").SendMessageAsync("no Base64 {", Cancel);
         await WaitAsync(() => receiver.All.Any(static t => t.Type == "service.work_poisoned"));
         Assert.Contains(bench.Host.QueueCalls, static c => c is { Function: "trg-poison", Came.Succeeded: true });
         Assert.Contains(bench.Host.Handler.Log, static l => l.Line.Contains("Poisoned in the queue of deliveries", StringComparison.Ordinal)); // an alert looks for it

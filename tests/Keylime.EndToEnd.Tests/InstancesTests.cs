@@ -29,6 +29,7 @@ public sealed class InstancesTests : IAsyncLifetime
     private Programs _programs = null!; // InitializeAsync
     private Azurite _azurite = null!;
     private Receiver _receiver = null!;
+    private TaskCompletionSource _arrival = new(); // of the next message at the receiver
     private string _token = "";
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
@@ -38,7 +39,11 @@ public sealed class InstancesTests : IAsyncLifetime
     public async ValueTask InitializeAsync()
     {
         _programs = new Programs(_folder);
-        _receiver = Receiver.Start(static _ => Thread.Sleep(AnswerMilliseconds));
+        _receiver = Receiver.Start(_ =>
+        {
+            Interlocked.Exchange(ref _arrival, new TaskCompletionSource()).TrySetResult();
+            Thread.Sleep(AnswerMilliseconds);
+        });
         _azurite = await Azurite.StartAsync(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "..", "tests", "azurite"), Cancel);
         await File.WriteAllLinesAsync(Path.Combine(_folder, "connections"), _azurite.NewAccounts(2), Cancel);
 
@@ -70,7 +75,7 @@ public sealed class InstancesTests : IAsyncLifetime
 
         var (over, made) = (false, new ConcurrentDictionary<string, bool>());
         var working = _agents.Take(Attesting).Select(a => Task.Run(() => a.AttestAsync(() => !Volatile.Read(ref over)), Cancel)).Append(Task.Run(() => OperateAsync(seed, made, () => !Volatile.Read(ref over)), Cancel)).ToArray();
-        await KillAsync(new Random(seed));
+        await KillAsync(seed);
         var calm = TimeProvider.System.GetUtcNow();
 
         // Somebody follows whoever led, and sweeps; and all that waits is delivered, while work goes on.
@@ -148,21 +153,28 @@ public sealed class InstancesTests : IAsyncLifetime
         }
     }
 
-    // First the one that leads, so that somebody has to follow it; then whichever, and sometimes two at once.
-    private async Task KillAsync(Random random)
+    // First the one that leads, so that somebody has to follow it; then each at its own times.
+    private async Task KillAsync(int seed)
     {
         await WaitAsync("somebody leads", Succession, () => Task.FromResult(Leading is not null));
-        var (start, leader) = (TimeProvider.System.GetTimestamp(), Leading);
+        var leader = Leading;
+        await Task.WhenAll(_instances.Select((instance, i) => KillAsync(instance, new Random(seed + i), instance == leader)));
+    }
+
+    private async Task KillAsync(Instance instance, Random random, bool atOnce)
+    {
+        var start = TimeProvider.System.GetTimestamp();
         while (TimeProvider.System.GetElapsedTime(start) < Killing)
         {
-            await Task.Delay(random.Next(300, 2000), Cancel);
-            Instance[] victims = leader is not null ? [leader] : [.. _instances.OrderBy(_ => random.Next()).Take(random.Next(4) == 0 ? 2 : 1)];
-            leader = null;
-            foreach (var victim in victims)
-                await victim.KillAsync();
+            if (!atOnce)
+                await Task.Delay(random.Next(1000, 8000), Cancel);
+            atOnce = false;
+            if (random.Next(2) == 0)
+                await Task.WhenAny(Volatile.Read(ref _arrival).Task, Task.Delay(2000, Cancel)); // while a message is at the receiver: whose it is nobody knows
+            await instance.KillAsync();
             if (random.Next(4) == 0)
-                await Task.Delay(random.Next(500, 3000), Cancel); // they stay away for a while
-            await Task.WhenAll(victims.Select(static v => v.StartAsync(Cancel)));
+                await Task.Delay(random.Next(500, 3000), Cancel); // it stays away for a while
+            await instance.StartAsync(Cancel);
         }
     }
 
@@ -185,7 +197,7 @@ public sealed class InstancesTests : IAsyncLifetime
             (accepted, all) = (accepted + agent.Accepted.Count, all + verdicts.Count);
         }
 
-        Assert.True(accepted > 50, $"{accepted}");
+        Assert.True(accepted > 20, $"{accepted}");
         return (accepted, all);
     }
 

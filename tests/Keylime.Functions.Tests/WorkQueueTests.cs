@@ -98,7 +98,7 @@ public sealed class AzureWorkQueueTests(AzuriteFixture fixture) : WorkQueueContr
     public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
     [Fact]
-    public async Task Messages_are_Base64_as_the_host_expects_them_and_what_is_not_comes_as_it_is()
+    public async Task Messages_are_Base64_in_it_and_what_is_not_comes_as_it_is()
     {
         await Queue.PutAsync("""{"version":1}"""u8.ToArray(), TimeSpan.Zero, Cancel);
         var raw = Assert.Single((await _client.ReceiveMessagesAsync(32, TimeSpan.FromMinutes(5), Cancel)).Value);

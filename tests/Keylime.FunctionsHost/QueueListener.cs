@@ -8,16 +8,17 @@ using Azure.Storage.Queues.Models;
 namespace Keylime.FunctionsHost;
 
 /// <summary>What host.json says of queues; where it says nothing, what the host has.</summary>
-internal sealed record QueueSettings(int BatchSize, int NewBatchThreshold, int MaxDequeueCount, TimeSpan Visibility, TimeSpan MaxPolling)
+internal sealed record QueueSettings(int BatchSize, int NewBatchThreshold, int MaxDequeueCount, TimeSpan Visibility, TimeSpan MaxPolling, bool IsBase64)
 {
     public static QueueSettings Of(JsonElement queues)
     {
         var batch = Number("batchSize", 16);
         if (batch is < 1 or > 32)
             throw new InvalidDataException("host.json: a batchSize from 1 to 32 is expected.");
-        if (queues.ValueKind == JsonValueKind.Object && queues.TryGetProperty("messageEncoding", out var encoding) && encoding.GetString() != "base64")
-            throw new InvalidDataException("host.json: this host knows messages in Base64 alone.");
-        return new QueueSettings(batch, Number("newBatchThreshold", batch / 2), Number("maxDequeueCount", 5), Time("visibilityTimeout", TimeSpan.Zero), Time("maxPollingInterval", TimeSpan.FromMinutes(1)));
+        var encoding = queues.ValueKind == JsonValueKind.Object && queues.TryGetProperty("messageEncoding", out var said) ? said.GetString() : "base64";
+        if (encoding is not ("base64" or "none"))
+            throw new InvalidDataException("host.json: a messageEncoding of base64 or none is expected.");
+        return new QueueSettings(batch, Number("newBatchThreshold", batch / 2), Number("maxDequeueCount", 5), Time("visibilityTimeout", TimeSpan.Zero), Time("maxPollingInterval", TimeSpan.FromMinutes(1)), encoding == "base64");
 
         int Number(string name, int otherwise) => queues.ValueKind == JsonValueKind.Object && queues.TryGetProperty(name, out var value) ? value.GetInt32() : otherwise;
         TimeSpan Time(string name, TimeSpan otherwise) =>
@@ -31,7 +32,7 @@ internal sealed record QueueCall(string Function, string Id, long DequeueCount, 
 
 /// <summary>
 /// A queue trigger of the host: it polls, with pauses that double while nothing is there; hands out what it took, a batch and half of the next one at once; hides what is worked on for longer than its ten minutes; deletes what
-/// succeeded, shows again what failed, and moves to the poison queue what failed too often. Messages are Base64; what is not never comes to the handler.
+/// succeeded, shows again what failed, and moves to the poison queue what failed too often. Where messages are to be Base64 (which is what a host assumes), what is not never comes to the handler, nor to one of the poison queue.
 /// </summary>
 internal sealed class QueueListener : IAsyncDisposable
 {
@@ -148,8 +149,10 @@ internal sealed class QueueListener : IAsyncDisposable
         }
     }
 
-    private static byte[]? Decode(QueueMessage message)
+    private byte[]? Decode(QueueMessage message)
     {
+        if (!_settings.IsBase64)
+            return System.Text.Encoding.UTF8.GetBytes(message.MessageText);
         try
         {
             return Convert.FromBase64String(message.MessageText);

@@ -5,7 +5,7 @@ using Azure.Storage.Queues.Models;
 
 namespace Keylime.Functions.Storage.Azure;
 
-/// <summary>Work to do later, in a queue of Azure Storage. Messages are Base64 in it, as the Functions host expects them.</summary>
+/// <summary>Work to do later, in a queue of Azure Storage. Messages are Base64 in it, for its texts are XML.</summary>
 internal sealed class AzureWorkQueue(QueueClient client) : IWorkQueue
 {
     public Task PutAsync(ReadOnlyMemory<byte> message, TimeSpan delay, CancellationToken cancel) => AzureErrors.TranslateAsync(async () =>
