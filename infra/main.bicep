@@ -131,6 +131,12 @@ var tables = [
   'keylimetokens'
 ]
 
+// Of deliveries, on the first account alone (functions/Storage/Azure/AzureAccounts.cs, functions/triggers).
+var queues = [
+  'keylime-deliveries'
+  'keylime-deliveries-poison'
+]
+
 var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b'
 var blobDataContributor = 'ba92f5b4-2d11-453d-a403-e96b0029c9fe'
 var queueDataContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
@@ -202,6 +208,7 @@ module state 'modules/storage.bicep' = [
         : null
       tables: tables
       containers: ['keylime']
+      queues: i == 0 ? queues : []
       logged: loggedState
       actionGroupId: monitoring.outputs.actionGroupId
       publicNetwork: !privateNetwork
@@ -219,7 +226,7 @@ module stateRoles 'modules/storage-roles.bicep' = [
     params: {
       accountName: state[i].outputs.name
       principalId: identity.properties.principalId
-      roleIds: [blobDataContributor, tableDataContributor]
+      roleIds: concat([blobDataContributor, tableDataContributor], i == 0 ? [queueDataContributor] : [])
     }
   }
 ]
@@ -294,6 +301,13 @@ module network 'modules/network.bicep' = if (privateNetwork) {
           zone: zoneOf.table
         }
         {
+          name: 'state0-queue'
+          type: storageType
+          resource: take('${name}state0${suffix}', 24)
+          service: 'queue'
+          zone: zoneOf.queue
+        }
+        {
           name: 'vault'
           type: 'Microsoft.KeyVault/vaults'
           resource: take('${name}-${suffix}', 24)
@@ -330,6 +344,7 @@ module app 'modules/app.bicep' = {
     hostAccountName: host.outputs.name
     hostBlobEndpoint: host.outputs.blobEndpoint
     packageContainer: packageContainer
+    queueEndpoint: state[0].outputs.queueEndpoint
     insightsConnectionString: monitoring.outputs.connectionString
     subnetId: subnets.?outputs.appSubnetId ?? ''
     instanceMemoryMB: instanceMemoryMB

@@ -57,6 +57,7 @@ internal sealed record RouteRules(Caller Callers, ApiFamily Family, long MaxBody
     public const long PayloadBody = 64 * 1024;
     public const long PayloadPartBody = Protocol.Payloads.PayloadParts.Size;
     public const long WebhookBody = 16 * 1024;
+    public const long QueueBody = 256 * 1024; // a message has 64 KiB at most, and is encoded two or three times
     public const long NodeBody = 256 * 1024;
     public const long CertificatesBody = 4 * 1024 * 1024;
     public const long KnownKeysBody = 8 * 1024 * 1024;

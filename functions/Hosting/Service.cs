@@ -126,6 +126,8 @@ internal static partial class Service
         services.AddSingleton<Webhooks>();
         services.AddSingleton<GroupFilter>();
         services.AddSingleton<DeliverySignal>();
+        services.AddSingleton<Wakeups>();
+        services.AddSingleton<PoisonedWork>();
         services.AddSingleton<Courier>();
         services.AddSingleton<WebhookChanges>();
         services.AddSingleton<WebhookRoutes.Dependencies>();
@@ -144,7 +146,9 @@ internal static partial class Service
         services.AddSingleton<Retention>();
         services.AddHostedService(static provider => provider.GetRequiredService<Retention>());
         services.AddSingleton<Dispatcher>();
-        services.AddHostedService<DeliveryLoop>();
+        services.AddSingleton<DeliveryRepair>();
+        services.AddHostedService(static provider => provider.GetRequiredService<DeliveryRepair>());
+        services.AddHostedService<DeliveryPump>();
         services.AddHostedService<Repair>();
         services.AddHostedService<UrlFile>();
     }

@@ -57,6 +57,12 @@ internal sealed record ServiceOptions
 
     public bool UsesAzure => AzureAccounts.Count > 0 || AzureConnections is not null;
 
+    /// <summary>Whether the Functions host hands out what is in the queues.</summary>
+    public bool HostHandsOutWork => HandlerPort is not null && UsesAzure;
+
+    /// <summary>Whether several instances agree by a lease who runs the timers; under the Functions host that is the host's business.</summary>
+    public bool LeadsByLease => HandlerPort is null && UsesAzure;
+
     /// <summary>As <c>host:port</c>.</summary>
     public IReadOnlyList<string> AllowedOutbound { get; init; } = [];
 

@@ -43,6 +43,7 @@ internal static class NodeRoutes
         NoticeRoutes.Map(routes);
         Sweep.Map(routes);
         Retention.Map(routes);
-        Dispatcher.Map(routes);
+        DeliveryRepair.Map(routes);
+        DeliveryTriggers.Map(routes);
     }
 }

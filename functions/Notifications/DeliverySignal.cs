@@ -1,6 +1,6 @@
 namespace Keylime.Functions.Notifications;
 
-/// <summary>Wakes the one who delivers, in this process. Nothing depends on it: a look at the outbox comes every few seconds anyway.</summary>
+/// <summary>Says in this process that something was put into the queue of deliveries. Nothing depends on it: somebody looks into the queue every few seconds anyway.</summary>
 internal sealed class DeliverySignal : IDisposable
 {
     private readonly SemaphoreSlim _raised = new(0, 1);

@@ -1,59 +1,48 @@
 using System.Collections.Concurrent;
-using Keylime.Functions.Hosting;
+using Keylime.Functions.Storage;
 using Keylime.Functions.Telemetry;
 
 namespace Keylime.Functions.Notifications;
 
-/// <summary>Looks after the outbox. Each receiver has its own way, so that a slow one is in no other's.</summary>
-internal sealed partial class Dispatcher(Webhooks webhooks, ReceiverMaker maker, ILogger<Dispatcher> log)
+/// <summary>Has channels looked after. Each receiver has its own way, so that a slow one is in no other's.</summary>
+internal sealed partial class Dispatcher(Webhooks webhooks, ReceiverMaker maker, Wakeups wakeups, ILogger<Dispatcher> log)
 {
     private readonly ConcurrentDictionary<string, Receiver> _receivers = new();
 
-    public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapTrigger<Dispatcher>("/trg-deliveries", "The timer's: deliver what waits for webhooks.", static (dispatcher, cancel) => dispatcher.RunAsync(cancel));
+    /// <summary>
+    /// Does what a message says. Where a round stands behind the one that runs in this process already, that one will see all that this one would: then there is nothing to do, and its own message
+    /// comes again if the process dies.
+    /// </summary>
+    public Task DoAsync(DeliveryWork work, CancellationToken cancel)
+    {
+        wakeups.Came(work);
+        return _receivers.TryGetValue(work.Channel, out var receiver) && receiver.Stands ? Task.CompletedTask : RunAsync(work.Channel, cancel);
+    }
 
-    /// <summary>Delivers all that is due, and waits until that is done.</summary>
-    public async Task RunAsync(CancellationToken cancel)
+    /// <summary>Delivers what is due in a channel, or as much of it as fits one round, and asks to be woken for the rest. A channel that no webhook has is nothing to do.</summary>
+    public async Task RunAsync(string channel, CancellationToken cancel)
     {
         using var span = Traces.Run("deliveries");
-        var all = await webhooks.AllAsync(cancel);
-        await Task.WhenAll(all.Select(webhook => Of(webhook.Channel).RunAsync(webhook, cancel)));
+        if (await FindAsync(channel, cancel) is not { } webhook)
+        {
+            _receivers.TryRemove(channel, out _);
+            wakeups.Forget(channel);
+            LogGone(log, channel);
+            return;
+        }
+
+        if (await _receivers.GetOrAdd(channel, static (_, maker) => maker.Make(), maker).RunAsync(webhook, cancel) is { } next)
+            await wakeups.WakeAtAsync(channel, next, cancel);
     }
 
-    /// <summary>Sets all receivers to work, and waits for none.</summary>
-    public async Task StartAsync(CancellationToken cancel)
+    private async Task<Webhook?> FindAsync(string channel, CancellationToken cancel)
     {
-        var all = await webhooks.AllAsync(cancel);
-        foreach (var webhook in all)
-        {
-            if (Of(webhook.Channel).Start(webhook, cancel) is { } work)
-                _ = WatchAsync(work, webhook.Name);
-        }
-
-        foreach (var gone in _receivers.Keys.Except(all.Select(static w => w.Channel)))
-            _receivers.TryRemove(gone, out _);
+        if ((await webhooks.AllAsync(cancel)).FirstOrDefault(w => w.Channel == channel) is { } known)
+            return known;
+        webhooks.Forget(); // it may have been made a moment ago, by another instance
+        return (await webhooks.AllAsync(cancel)).FirstOrDefault(w => w.Channel == channel);
     }
 
-    private async Task WatchAsync(Task work, string name)
-    {
-        try
-        {
-            await work;
-        }
-        catch (OperationCanceledException)
-        {
-            // the service ends
-        }
-#pragma warning disable CA1031 // Nobody waits for this task: the next round tries again.
-        catch (Exception e)
-#pragma warning restore CA1031
-        {
-            LogFailed(log, e, name);
-        }
-    }
-
-    private Receiver Of(string channel) => _receivers.GetOrAdd(channel, static (_, maker) => maker.Make(), maker);
-
-    [LoggerMessage(Level = LogLevel.Error, Message = "Delivering to {Webhook} failed; the next round tries again")]
-    private static partial void LogFailed(ILogger log, Exception e, string webhook);
+    [LoggerMessage(Level = LogLevel.Information, Message = "Nothing is delivered by the channel {Channel}: no webhook has it any more")]
+    private static partial void LogGone(ILogger log, string channel);
 }

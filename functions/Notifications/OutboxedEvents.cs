@@ -8,7 +8,7 @@ namespace Keylime.Functions.Notifications;
 /// left them, and on the board; so one that is told again after a crash goes to nobody twice, and one that was told half goes to everybody.
 /// </summary>
 internal sealed class OutboxedEvents(
-    [FromKeyedServices(StoreServices.EventRows)] IEventStore rows, Webhooks webhooks, GroupFilter groups, IOutbox outbox, NoticePosting notices, DeliverySignal signal,
+    [FromKeyedServices(StoreServices.EventRows)] IEventStore rows, Webhooks webhooks, GroupFilter groups, IOutbox outbox, NoticePosting notices, Wakeups wakeups,
     TimeProvider clock) : IEventStore
 {
     public async Task AddAsync(EventRecord happened, CancellationToken cancel)
@@ -20,20 +20,24 @@ internal sealed class OutboxedEvents(
                 wanted.Add(webhook);
         }
 
-        var queued = false;
+        var queued = new List<string>();
         var isNotice = NoticePosting.IsTold(happened);
         if ((wanted.Count > 0 || isNotice) && !await rows.IsToldAsync(happened, cancel))
         {
             var now = clock.GetUtcNow();
             foreach (var webhook in wanted)
-                queued |= await outbox.TryAddAsync(new Delivery { Channel = webhook.Channel, Event = happened, QueuedAt = now, DueAt = now }, cancel);
+            {
+                if (await outbox.TryAddAsync(new Delivery { Channel = webhook.Channel, Event = happened, QueuedAt = now, DueAt = now }, cancel))
+                    queued.Add(webhook.Channel);
+            }
+
             if (isNotice)
                 await notices.PostAsync(happened, cancel);
         }
 
         await rows.AddAsync(happened, cancel);
-        if (queued)
-            signal.Raise();
+        foreach (var channel in queued)
+            await wakeups.WakeAsync(channel, cancel); // behind all that must not be lost
     }
 
     public Task<bool> IsToldAsync(EventRecord happened, CancellationToken cancel) => rows.IsToldAsync(happened, cancel);

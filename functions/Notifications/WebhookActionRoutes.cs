@@ -71,7 +71,7 @@ internal static class WebhookActionRoutes
     }
 
     private static async Task<IResult> ReplayAsync(
-        string name, HttpContext context, WebhookRoutes.Dependencies use, GroupFilter groups, DeliverySignal signal, CancellationToken cancel)
+        string name, HttpContext context, WebhookRoutes.Dependencies use, GroupFilter groups, Wakeups wakeups, CancellationToken cancel)
     {
         if (!ListEvents.TryReadTime(context.Request.Query["since"], out var since) || since is null)
             return WebhookRoutes.Bad("since: a time is expected, 2026-11-24T12:00:00Z.");
@@ -100,7 +100,7 @@ internal static class WebhookActionRoutes
         var now = use.Clock.GetUtcNow();
         foreach (var happened in Enumerable.Reverse(wanted))
             await use.Outbox.TryAddAsync(new Delivery { Channel = webhook.Channel, Event = happened, QueuedAt = now, DueAt = now }, cancel); // what waits already is on its way
-        signal.Raise();
+        await wakeups.WakeAsync(webhook.Channel, cancel);
         return Answer.Json(StatusCodes.Status202Accepted, new ReplayedEvents(wanted.Count), ApiJson.Default.ReplayedEvents);
     }
 }

@@ -52,6 +52,7 @@ internal static class EventTypes
     public const string PayloadNotOpened = "payload.not_opened";
     public const string PayloadWiped = "payload.wiped";
     public const string VaultKeyRotated = "vault.key_rotated";
+    public const string WorkPoisoned = "service.work_poisoned";
 
     // Of events of one node and one moment, those that stand here first are sent first.
     private static readonly (string Type, EventSeverity Severity)[] Table =
@@ -101,6 +102,7 @@ internal static class EventTypes
         (PayloadNotOpened, EventSeverity.Warning),
         (PayloadWiped, EventSeverity.Info),
         (VaultKeyRotated, EventSeverity.Info),
+        (WorkPoisoned, EventSeverity.Warning), // at the end: places are in the keys of what waits
     ];
 
     private static readonly FrozenDictionary<string, int> Places = Table.Index().ToFrozenDictionary(static t => t.Item.Type, static t => t.Index);

@@ -38,7 +38,13 @@ internal static class StoreServices
         services.AddSingleton<IVerdictStore>(static p => new TracedVerdictStore(new SqliteVerdictStore(p.GetRequiredService<SqliteDatabase>(), p.GetRequiredService<UnreadableRows>()), Sqlite));
         services.AddKeyedSingleton<IEventStore>(EventRows, static (p, _) => new TracedEventStore(new SqliteEventStore(p.GetRequiredService<SqliteDatabase>(), p.GetRequiredService<UnreadableRows>()), Sqlite));
         services.AddSingleton<IOutbox>(static p => new TracedOutbox(new SqliteOutbox(p.GetRequiredService<SqliteDatabase>(), p.GetRequiredService<UnreadableRows>()), Sqlite));
+        services.AddSingleton(static provider =>
+        {
+            var clock = provider.GetRequiredService<TimeProvider>();
+            return new DeliveryQueues(new MemoryWorkQueue(clock), new MemoryWorkQueue(clock));
+        });
         services.AddSingleton<IBlobStore>(_ => new TracedBlobStore(new FileBlobStore(Path.Combine(options.Data, "blobs")), Files));
+        services.AddSingleton<ILeader, OnlyLeader>();
         AddRecords(services, new SqliteRecords());
     }
 
@@ -50,8 +56,23 @@ internal static class StoreServices
         services.AddSingleton<IVerdictStore>(static p => new TracedVerdictStore(new AzureVerdictStore(p.GetRequiredService<AzureAccounts>(), p.GetRequiredService<UnreadableRows>()), Tables));
         services.AddKeyedSingleton<IEventStore>(EventRows, static (p, _) => new TracedEventStore(new AzureEventStore(p.GetRequiredService<AzureAccounts>(), p.GetRequiredService<UnreadableRows>()), Tables));
         services.AddSingleton<IOutbox>(static p => new TracedOutbox(new AzureOutbox(p.GetRequiredService<AzureAccounts>(), p.GetRequiredService<UnreadableRows>()), Tables));
+        services.AddSingleton(static provider => provider.GetRequiredService<AzureAccounts>().Queues);
         services.AddSingleton<IBlobStore>(static p => new TracedBlobStore(new AzureBlobStore(p.GetRequiredService<AzureAccounts>()), Blobs));
+        AddLeader(services, options);
         AddRecords(services, new AzureRecords());
+    }
+
+    private static void AddLeader(IServiceCollection services, ServiceOptions options)
+    {
+        if (!options.LeadsByLease)
+        {
+            services.AddSingleton<ILeader, OnlyLeader>(); // the host's timers call one instance
+            return;
+        }
+
+        services.AddSingleton<LeaseLeader>();
+        services.AddSingleton<ILeader>(static provider => provider.GetRequiredService<LeaseLeader>());
+        services.AddHostedService(static provider => provider.GetRequiredService<LeaseLeader>());
     }
 
     /// <summary>Counts what the account says, each time that a request goes out.</summary>

@@ -1,5 +1,6 @@
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
+using Keylime.Functions.Storage.Azure;
 
 namespace Keylime.Functions.Verifier;
 
@@ -24,8 +25,8 @@ internal sealed class Heartbeat(IRecordStore<TimerState> timers, TimeProvider cl
     /// <summary>The row as this process last read it, and when; <see langword="null"/> before it has.</summary>
     public (TimerState? State, DateTimeOffset ReadAt)? LastRead => Volatile.Read(ref _known) is { } known ? (known.State, known.ReadAt) : null;
 
-    /// <summary>What is shorter is no gap.</summary>
-    public TimeSpan Tolerance => 2 * Interval;
+    /// <summary>What is shorter is no gap: where a lease says who sweeps, so long may nobody, and others were there for the nodes.</summary>
+    public TimeSpan Tolerance => options.LeadsByLease ? 2 * Interval + LeaseLeader.Length + LeaseLeader.Look : 2 * Interval;
 
     /// <summary>Now, with all gaps that are known, and the one that is open.</summary>
     public async ValueTask<Moment> NowAsync(CancellationToken cancel)

@@ -15,7 +15,7 @@ namespace Keylime.Functions.Verifier;
 /// taken in yet. So no nonce can be spent again: the row of an attestation that could still be answered is never deleted.
 /// </remarks>
 internal sealed class Retention(
-    INodeStore nodes, IVerdictStore verdicts, IEventStore events, IOutbox outbox, IRecordStore<Webhook> webhooks, IRecordStore<AccessToken> tokens, NoticePosting notices, IRecordStore<TimerState> timers, TimeProvider clock, ServiceOptions options, ILogger<Retention> log) : BackgroundService
+    INodeStore nodes, IVerdictStore verdicts, IEventStore events, IOutbox outbox, IRecordStore<Webhook> webhooks, IRecordStore<AccessToken> tokens, NoticePosting notices, IRecordStore<TimerState> timers, ILeader leader, TimeProvider clock, ServiceOptions options, ILogger<Retention> log) : BackgroundService
 {
     private const string Name = "retention";
     private const int NodesAPage = 100;
@@ -128,5 +128,5 @@ internal sealed class Retention(
         || (verdict.Evidence is not null && verdict.Message.Clock?.ResetCount == node.Clock?.ResetCount);
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) =>
-        options.HandlerPort is null ? Repeating.RunAsync(Interval, clock, RunAsync, log, stoppingToken) : Task.CompletedTask; // the host's timer calls
+        options.HandlerPort is null ? leader.RepeatAsync(Name, Interval, clock, RunAsync, log, stoppingToken) : Task.CompletedTask; // the host's timer calls
 }

@@ -9,7 +9,7 @@ namespace Keylime.Functions.Verifier;
 /// events once. It reads pages of the nodes that are overdue, and no other node.
 /// </summary>
 internal sealed class Sweep(
-    INodeStore nodes, IEventStore events, Settlement settlement, UnreadableRows unreadable, Heartbeat heartbeat, FleetCount fleet, TimeProvider clock, ServiceOptions options,
+    INodeStore nodes, IEventStore events, Settlement settlement, UnreadableRows unreadable, Heartbeat heartbeat, FleetCount fleet, ILeader leader, TimeProvider clock, ServiceOptions options,
     ILogger<Sweep> log) : BackgroundService
 {
     private const int PageSize = 1000;
@@ -106,7 +106,7 @@ internal sealed class Sweep(
         length < TimeSpan.Zero && time - DateTimeOffset.MinValue < -length ? DateTimeOffset.MinValue : time + length;
 
     protected override Task ExecuteAsync(CancellationToken stoppingToken) => options.HandlerPort is null
-        ? Repeating.RunAsync(heartbeat.Interval, clock, RunAsync, log, stoppingToken)
+        ? leader.RepeatAsync("sweep", heartbeat.Interval, clock, RunAsync, log, stoppingToken)
         : Task.CompletedTask; // the host's timer calls
 
     public override void Dispose()

@@ -21,6 +21,9 @@ param hostBlobEndpoint string
 @description('The container that packages are deployed to.')
 param packageContainer string
 
+@description('Where the queue of deliveries is: the queue endpoint of the first account of state.')
+param queueEndpoint string
+
 @description('Connection string of Application Insights: an address, which opens nothing without the identity.')
 param insightsConnectionString string
 
@@ -134,6 +137,18 @@ resource app 'Microsoft.Web/sites@2024-11-01' = {
           }
           {
             name: 'AzureWebJobsStorage__clientId'
+            value: identityClientId
+          }
+          {
+            name: 'KeylimeQueue__queueServiceUri'
+            value: queueEndpoint
+          }
+          {
+            name: 'KeylimeQueue__credential'
+            value: 'managedidentity'
+          }
+          {
+            name: 'KeylimeQueue__clientId'
             value: identityClientId
           }
           {

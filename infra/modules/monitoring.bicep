@@ -99,7 +99,7 @@ var rules = [
   }
   {
     name: 'deliveries-failed'
-    text: 'The timer that delivers what waits for webhooks fails.'
+    text: 'The timer that finds what waits for webhooks without a message fails.'
     severity: 2
     query: 'AppTraces | where Message startswith "Executed \'Functions.trg-deliveries\' (Failed"'
     threshold: 2
@@ -111,6 +111,15 @@ var rules = [
     text: 'A webhook did not take an event for three days, and will not get it any more.'
     severity: 1
     query: 'AppTraces | where Message has "Gave up delivering"'
+    threshold: 0
+    operator: 'GreaterThan'
+    minutes: 15
+  }
+  {
+    name: 'delivery-poisoned'
+    text: 'A message of the queue of deliveries failed again and again, or is none of ours.'
+    severity: 2
+    query: 'AppTraces | where Message has "Poisoned in the queue of deliveries"'
     threshold: 0
     operator: 'GreaterThan'
     minutes: 15

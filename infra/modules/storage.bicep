@@ -263,3 +263,4 @@ resource throttled 'Microsoft.Insights/metricAlerts@2018-03-01' = {
 output name string = account.name
 output id string = account.id
 output blobEndpoint string = account.properties.primaryEndpoints.blob
+output queueEndpoint string = account.properties.primaryEndpoints.queue

@@ -25,7 +25,7 @@ public sealed partial class HouseTests
         ["attestation"] = [],
         ["functions"] =
         [
-            "Azure.Data.Tables", "Azure.Identity", "Azure.Monitor.OpenTelemetry.Exporter", "Azure.Storage.Blobs", "Microsoft.Data.Sqlite",
+            "Azure.Data.Tables", "Azure.Identity", "Azure.Monitor.OpenTelemetry.Exporter", "Azure.Storage.Blobs", "Azure.Storage.Queues", "Microsoft.Data.Sqlite",
             "OpenTelemetry.Exporter.OpenTelemetryProtocol", "OpenTelemetry.Exporter.Prometheus.AspNetCore", "OpenTelemetry.Extensions.Hosting",
         ],
         ["agent"] = [],

@@ -28,6 +28,9 @@ public sealed partial class InfraTests
     [GeneratedRegex("\"(keylime[a-z]*)\"")]
     private static partial Regex TableConstant { get; }
 
+    [GeneratedRegex("= \"(keylime-[a-z-]+)\"")]
+    private static partial Regex QueueConstant { get; }
+
     [GeneratedRegex("new\\(\"([a-z]+)\"")]
     private static partial Regex RecordKind { get; }
 
@@ -41,7 +44,7 @@ public sealed partial class InfraTests
     [GeneratedRegex("'(keylime[a-z]+)'")]
     private static partial Regex BicepTable { get; }
 
-    [GeneratedRegex("^(KEYLIME_SERVICE_(DATA|INTERVAL|AZURE_ACCOUNT|KEY_VAULT|OPERATOR_TOKEN|TRACE_RATIO|KEEP_VERDICTS|KEEP_EVENTS)|AzureWebJobsStorage__(accountName|credential|clientId)|AZURE_CLIENT_ID|AzureWebJobsDisableHomepage|APPLICATIONINSIGHTS_(CONNECTION|AUTHENTICATION)_STRING)$")]
+    [GeneratedRegex("^(KEYLIME_SERVICE_(DATA|INTERVAL|AZURE_ACCOUNT|KEY_VAULT|OPERATOR_TOKEN|TRACE_RATIO|KEEP_VERDICTS|KEEP_EVENTS)|AzureWebJobsStorage__(accountName|credential|clientId)|KeylimeQueue__(queueServiceUri|credential|clientId)|AZURE_CLIENT_ID|AzureWebJobsDisableHomepage|APPLICATIONINSIGHTS_(CONNECTION|AUTHENTICATION)_STRING)$")]
     private static partial Regex Setting { get; }
 
     public static TheoryData<string> Files => [.. Directory.EnumerateFiles(Infra, "*.bicep*", SearchOption.AllDirectories).Where(static f => f.EndsWith(".bicep", StringComparison.Ordinal) || f.EndsWith(".bicepparam", StringComparison.Ordinal)).Select(static f => Path.GetRelativePath(Infra, f))];
@@ -131,7 +134,7 @@ public sealed partial class InfraTests
     {
         var words = Load("prod").Where(static r => Text(r["type"]) == "Microsoft.Insights/scheduledQueryRules")
             .SelectMany(static r => LookedFor.Matches(Text(r["properties"]!["criteria"]!["allOf"]![0]!["query"])!)).Select(static m => m.Groups[1].Value).Order(StringComparer.Ordinal).ToList();
-        Assert.Equal(["Gave up delivering", "Judged attestation", "trg-deliveries", "trg-sweep"], words);
+        Assert.Equal(["Gave up delivering", "Judged attestation", "Poisoned in the queue of deliveries", "trg-deliveries", "trg-sweep"], words);
 
         var messages = Directory.EnumerateFiles(Path.Combine(Checkout.Root, "functions"), "*.cs", SearchOption.AllDirectories).Select(File.ReadAllText).ToList();
         var logging = JsonNode.Parse(File.ReadAllText(Path.Combine(Checkout.Root, "host.json")))!["logging"]!;
@@ -146,7 +149,7 @@ public sealed partial class InfraTests
             }
             else
             {
-                Assert.Contains(messages, m => m.Contains($"Message = \"{word} ", StringComparison.Ordinal));
+                Assert.Contains(messages, m => m.Contains($"Message = \"{word}", StringComparison.Ordinal));
             }
         }
     }
@@ -161,6 +164,29 @@ public sealed partial class InfraTests
         var list = File.ReadAllText(Path.Combine(Infra, "main.bicep"));
         list = list[list.IndexOf("var tables = [", StringComparison.Ordinal)..];
         Assert.Equal(own, BicepTable.Matches(list[..list.IndexOf(']', StringComparison.Ordinal)]).Select(static m => m.Groups[1].Value).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public void Its_queues_are_those_of_the_service_and_of_the_triggers_which_find_them()
+    {
+        var accounts = File.ReadAllText(Path.Combine(Checkout.Root, "functions", "Storage", "Azure", "AzureAccounts.cs"));
+        string[] own = [.. QueueConstant.Matches(accounts).Select(static m => m.Groups[1].Value).Order(StringComparer.Ordinal)];
+        Assert.Equal(["keylime-deliveries", "keylime-deliveries-poison"], own); // the host calls the poison queue so
+        var resources = Load("prod");
+        Assert.Equal(own, resources.Where(static r => Text(r["type"]) == "Microsoft.Storage/storageAccounts/queueServices/queues").Select(static r => Text(r["name"])!.Split('/')[^1]).Order(StringComparer.Ordinal));
+        var settings = resources.Single(static r => Text(r["type"]) == "Microsoft.Web/sites")["properties"]!["siteConfig"]!["appSettings"]!.AsArray().Select(static s => Text(s!["name"])!).ToList();
+        var triggers = Directory.EnumerateFiles(Path.Combine(Checkout.Root, "functions", "triggers"), "function.json", SearchOption.AllDirectories)
+            .Select(static f => JsonNode.Parse(File.ReadAllText(f))!["bindings"]![0]!).Where(static b => Text(b["type"]) == "queueTrigger").ToList();
+        Assert.Equal(own, triggers.Select(static t => Text(t["queueName"])!).Order(StringComparer.Ordinal));
+        Assert.All(triggers, t => Assert.Equal("binary", Text(t["dataType"])));
+        foreach (var part in (string[])["queueServiceUri", "credential", "clientId"])
+            Assert.All(triggers, t => Assert.Contains($"{Text(t["connection"])}__{part}", settings));
+
+        // The host and our own pump give up after the same.
+        var queues = JsonNode.Parse(File.ReadAllText(Path.Combine(Checkout.Root, "host.json")))!["extensions"]!["queues"]!;
+        var pump = File.ReadAllText(Path.Combine(Checkout.Root, "functions", "Notifications", "DeliveryPump.cs"));
+        Assert.Contains($"MaxTaken = {queues["maxDequeueCount"]!.GetValue<int>()};", pump, StringComparison.Ordinal);
+        Assert.Contains($"Again = TimeSpan.FromSeconds({TimeSpan.Parse(Text(queues["visibilityTimeout"])!, System.Globalization.CultureInfo.InvariantCulture).TotalSeconds});", pump, StringComparison.Ordinal);
     }
 
     private static IReadOnlyList<JsonNode> Load(string environment) => LoadFile(Path.Combine(Infra, environment + ".snapshot.json"));

@@ -27,7 +27,8 @@ internal sealed class HostedService : IAsyncDisposable
     {
         var azurite = await Azurite.StartAsync(Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "..", "tests", "azurite")), cancel);
         var (connections, authority) = (Path.Combine(folder, "connections"), Path.Combine(folder, "host.pem"));
-        await File.WriteAllLinesAsync(connections, azurite.NewAccounts(1), cancel);
+        var accounts = azurite.NewAccounts(1);
+        await File.WriteAllLinesAsync(connections, accounts, cancel);
         var host = await FunctionsHostServer.StartAsync(
             Published.Package, HostMode.Proxying,
             new Dictionary<string, string>
@@ -36,6 +37,7 @@ internal sealed class HostedService : IAsyncDisposable
                 ["KEYLIME_SERVICE_INTERVAL"] = $"{intervalSeconds}",
                 ["KEYLIME_SERVICE_AZURE_CONNECTIONS"] = connections,
                 ["KEYLIME_SERVICE_ALLOW_OUTBOUND"] = outbound,
+                ["KeylimeQueue"] = accounts[0],
             },
             cancel);
         await File.WriteAllTextAsync(authority, host.CertificatePem, cancel);

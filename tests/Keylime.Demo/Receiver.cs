@@ -31,6 +31,9 @@ internal sealed class Receiver : IAsyncDisposable
     /// <summary>What came and was signed, each once.</summary>
     public IEnumerable<Told> All => _told;
 
+    /// <summary>Every message that came and was signed, copies too: its id, and when.</summary>
+    public ConcurrentQueue<(string Id, DateTimeOffset At)> Copies { get; } = new();
+
     /// <summary>How many messages came that were not signed with the secret.</summary>
     public int Refused { get; private set; }
 
@@ -94,6 +97,7 @@ internal sealed class Receiver : IAsyncDisposable
         using var message = JsonDocument.Parse(body);
         var told = message.RootElement.GetProperty("data").GetProperty("event");
         var seen = new Told(headers["webhook-id"], told.GetProperty("type").GetString()!, told.GetProperty("subject").GetString()!, told.GetProperty("detail").GetString()!);
+        Copies.Enqueue((seen.Id, TimeProvider.System.GetUtcNow()));
         if (_told.All(t => t.Id != seen.Id)) // it may come twice
         {
             _told.Enqueue(seen);

@@ -5,7 +5,6 @@ using System.Text;
 using Keylime.Demo;
 using Keylime.FunctionsHost;
 using Keylime.Protocol.Api;
-using Keylime.Testing;
 
 namespace Keylime.EndToEnd.Tests;
 
@@ -18,7 +17,6 @@ public sealed class HostTests : IAsyncLifetime
     private readonly string _folder = Directory.CreateTempSubdirectory("host-").FullName;
     private Programs _programs = null!; // InitializeAsync
     private Fleet _fleet = null!;
-    private Azurite? _azurite;
     private TestedHost? _host;
     private Machine? _machine;
 
@@ -36,14 +34,10 @@ public sealed class HostTests : IAsyncLifetime
     public async ValueTask DisposeAsync()
     {
         await _programs.DisposeAsync();
-        foreach (var (_, line) in (_host as TestedHost.Conforming)?.Handler.Log.TakeLast(12) ?? [])
-            TestContext.Current.TestOutputHelper?.WriteLine(line);
         if (_host is not null)
             await _host.DisposeAsync();
         if (_machine is not null)
             await _machine.DisposeAsync();
-        if (_azurite is not null)
-            await _azurite.DisposeAsync();
         Directory.Delete(_folder, recursive: true);
     }
 
@@ -132,14 +126,7 @@ public sealed class HostTests : IAsyncLifetime
         if (mode == "Running")
             return _host = new TestedHost.Running();
 
-        _azurite = await Azurite.StartAsync(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "..", "tests", "azurite"), Cancel);
-        var data = Path.Combine(_folder, "service");
-        var connections = Path.Combine(_folder, "connections");
-        await File.WriteAllLinesAsync(connections, _azurite.NewAccounts(2), Cancel);
-        var server = await FunctionsHostServer.StartAsync(
-            Published.Package, Enum.Parse<HostMode>(mode),
-            new Dictionary<string, string> { ["KEYLIME_SERVICE_DATA"] = data, ["KEYLIME_SERVICE_INTERVAL"] = $"{Interval}", ["KEYLIME_SERVICE_AZURE_CONNECTIONS"] = connections }, Cancel);
-        return _host = new TestedHost.Conforming(server, data);
+        return _host = new TestedHost.Conforming(await HostBench.StartAsync(Enum.Parse<HostMode>(mode), Interval));
     }
 
     private async Task<Machine> BootAsync(TestedHost host)

@@ -118,26 +118,26 @@ internal abstract class TestedHost : IAsyncDisposable
     }
 
     /// <summary>Ours, which tells of its handler what no real one does.</summary>
-    internal sealed class Conforming(FunctionsHostServer server, string data) : TestedHost
+    internal sealed class Conforming(HostBench bench) : TestedHost
     {
-        public Handler Handler => server.Handler;
+        public Handler Handler => bench.Host.Handler;
 
-        public override Uri Url => server.Url;
+        public override Uri Url => bench.Host.Url;
 
-        public override string CertificatePem => server.CertificatePem;
+        public override string CertificatePem => bench.Host.CertificatePem;
 
-        public override string Data => data;
+        public override string Data => bench.Data;
 
         public override int Kills => 5; // they are its own
 
-        public override int HandlerPort => server.Handler.Port;
+        public override int HandlerPort => Handler.Port;
 
-        public override IEnumerable<string> Timers => server.App.Functions.Where(static f => f.Kind != "httpTrigger").Select(static f => f.Name);
+        public override IEnumerable<string> Timers => bench.Host.App.Functions.Where(static f => f.Kind != "httpTrigger").Select(static f => f.Name);
 
-        public override async Task TickAsync(string timer, CancellationToken cancel) => Assert.Equal(new Invocation(true, ""), await server.TickAsync(timer, cancel));
+        public override async Task TickAsync(string timer, CancellationToken cancel) => Assert.Equal(new Invocation(true, ""), await bench.Host.TickAsync(timer, cancel));
 
-        public override Task KillAsync(CancellationToken cancel) => server.Handler.RestartAsync(cancel);
+        public override Task KillAsync(CancellationToken cancel) => Handler.RestartAsync(cancel);
 
-        public override ValueTask DisposeAsync() => server.DisposeAsync();
+        public override ValueTask DisposeAsync() => bench.DisposeAsync();
     }
 }

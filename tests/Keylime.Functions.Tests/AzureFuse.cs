@@ -30,6 +30,9 @@ internal sealed class AzureFuse : DelegatingHandler, IFuse
     /// <summary>Every request, as method and path with its query.</summary>
     public ConcurrentQueue<string> Seen { get; } = new();
 
+    /// <summary>Not installed with the stores: a message more or less changes nothing, and a test says whether it is about them.</summary>
+    public DeliveryQueues Queues => _accounts!.Queues;
+
     public static async Task<AzureFuse> CreateAsync(AzuriteFixture fixture)
     {
         var fuse = new AzureFuse { InnerHandler = new SocketsHttpHandler() };
@@ -90,12 +93,15 @@ internal sealed class AzureFuse : DelegatingHandler, IFuse
         return Refuse(request);
     }
 
-    // Tables: POST inserts, and is refused where a row is; everything else names the row's ETag. Blobs are written once.
+    // Tables: POST inserts, and is refused where a row is; everything else names the row's ETag. Blobs are written once. Queues: POST puts, and everything else names the receipt of whoever took it last.
     private static bool IsConditional(HttpRequestMessage request) =>
         request.Method == HttpMethod.Post
         || (request.Headers.IfMatch.Count == 1 && request.Headers.IfMatch.Single().Tag != "*")
         || (request.Method == HttpMethod.Put && request.Headers.IfNoneMatch.Count == 1 && request.Headers.IfNoneMatch.Single().Tag == "*")
-        || (request.Method == HttpMethod.Put && request.RequestUri!.Query.Contains("restype=container", StringComparison.Ordinal));
+        || (request.Method == HttpMethod.Put && request.RequestUri!.Query.Contains("restype=container", StringComparison.Ordinal))
+        || (request.Method == HttpMethod.Put && request.RequestUri!.AbsolutePath.EndsWith(AzureAccounts.Work, StringComparison.Ordinal))
+        || (request.Method == HttpMethod.Put && request.RequestUri!.AbsolutePath.EndsWith(AzureAccounts.Poison, StringComparison.Ordinal))
+        || request.RequestUri!.Query.Contains("popreceipt=", StringComparison.Ordinal);
 
     // A status that nobody tries again.
     private HttpResponseMessage Refuse(HttpRequestMessage request)

@@ -104,7 +104,7 @@ public abstract class CrashTests(AzuriteFixture? azurite)
             fuse.Install(services);
             // The repair at the start would hide what requests do not repair.
             services.Remove(services.Single(static s => s.ImplementationType == typeof(Repair)));
-            services.Remove(services.Single(static s => s.ImplementationType == typeof(Notifications.DeliveryLoop))); // and this writes when it likes
+            services.Remove(services.Single(static s => s.ImplementationType == typeof(Notifications.DeliveryPump))); // and this writes when it likes
         }
     }
 }

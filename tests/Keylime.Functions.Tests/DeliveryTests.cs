@@ -350,6 +350,27 @@ public sealed class DeliveryTests
         Assert.Empty(await service.DeliveriesAsync("w"));
     }
 
+    [Fact]
+    public async Task A_message_that_fails_is_tried_five_times_with_pauses_and_then_poisoned_and_told()
+    {
+        await using var service = await TestService.StartAsync();
+        await service.Get<DeliveryQueues>().Work.PutAsync("""{"version":2,"channel":"of another program"}"""u8.ToArray(), TimeSpan.Zero, Cancel);
+        var (start, tries) = (service.Clock.GetUtcNow(), 0);
+        for (var steps = 0; steps < 200 && await service.CountEventsAsync(EventTypes.WorkPoisoned) == 0; steps++)
+        {
+            service.Clock.Advance(TimeSpan.FromSeconds(5));
+            await Task.Delay(20, Cancel);
+            tries = service.Log.All.Count(static l => l.Contains("of the queue of deliveries is none of ours: It is of version 2, where 1 is expected.", StringComparison.Ordinal));
+        }
+
+        Assert.Equal(DeliveryPump.MaxTaken, tries);
+        Assert.InRange(service.Clock.GetUtcNow() - start, 4 * DeliveryPump.Again, 4 * DeliveryPump.Again + TimeSpan.FromMinutes(10));
+        Assert.Equal(1, await service.CountEventsAsync(EventTypes.WorkPoisoned));
+        service.Clock.Advance(TimeSpan.FromHours(1));
+        await Task.Delay(100, Cancel);
+        Assert.Equal(1, await service.CountEventsAsync(EventTypes.WorkPoisoned));
+    }
+
     private static Task<TestService> StartAsync(params HookServer[] receivers) =>
         TestService.StartAsync(configure: o => o with { AllowedOutbound = [.. receivers.Select(static r => r.Authority)] });
 }

@@ -101,6 +101,8 @@ public sealed class RouteTests
     [Fact]
     public async Task Behind_the_host_its_own_call_opens_the_triggers_and_nothing_else()
     {
+        // A message for a channel that no webhook has; timers take any envelope.
+        const string Envelope = """{"Data":{"item":"eyJ2ZXJzaW9uIjoxLCJjaGFubmVsIjoiMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAifQ=="},"Metadata":{}}""";
         var port = FreePort();
         await using var service = await TestService.StartAsync(configure: o => o with { HandlerPort = port });
         var (combinations, opened) = (0, 0);
@@ -117,7 +119,7 @@ public sealed class RouteTests
                     if (forwarded)
                         client.DefaultRequestHeaders.Add("X-Forwarded-For", "198.51.100.7");
                     client.DefaultRequestHeaders.TransferEncodingChunked = method == "POST"; // as the host sends its envelopes
-                    var reply = await client.SendAsync(method, PathOf(route, "nobody"), method == "POST" ? "{}" : null);
+                    var reply = await client.SendAsync(method, PathOf(route, "nobody"), method == "POST" ? Envelope : null);
                     var trigger = rules.Callers == Caller.HostTrigger;
                     Assert.Equal((trigger, forwarded) switch { (true, false) => HttpStatusCode.OK, (true, true) => HttpStatusCode.Forbidden, _ => HttpStatusCode.Unauthorized }, reply.Status);
                     combinations++;
@@ -126,7 +128,16 @@ public sealed class RouteTests
             }
         }
 
-        Assert.True(combinations > 80 && opened == 3, $"{combinations}, {opened}");
+        Assert.True(combinations > 80 && opened == 5, $"{combinations}, {opened}");
+
+        // What the host takes for a success is JSON and not empty; whatever else there is to say is no 2xx, and the message comes again.
+        using var host = service.CreateClient(null);
+        host.DefaultRequestHeaders.TransferEncodingChunked = true;
+        var done = await host.SendAsync("POST", "/trg-delivery", Envelope);
+        Assert.Equal(("{}", "application/json"), (done.Text, done.ContentType));
+        foreach (var bad in (string[])["{}", "null", "{", """{"Data":{"item":"e30="},"Metadata":{}}"""])
+            Assert.Equal(HttpStatusCode.BadRequest, (await host.SendAsync("POST", "/trg-delivery", bad)).Status);
+        Assert.Equal(HttpStatusCode.RequestEntityTooLarge, (await host.SendAsync("POST", "/trg-delivery", $$"""{"Data":{"item":"{{new string('A', 300_000)}}"}}""")).Status);
     }
 
     [Fact]

@@ -25,7 +25,11 @@ internal static class WebhookBench
         service.Get<IEventStore>().AddAsync(EventRecord.Of(AgentId.Parse(node), service.Clock.GetUtcNow(), type, $"{type} {cause}", cause), Cancel);
 
     /// <summary>Delivers all that is due.</summary>
-    public static Task DeliverAsync(this TestService service) => service.Get<Dispatcher>().RunAsync(Cancel);
+    public static async Task DeliverAsync(this TestService service)
+    {
+        var all = await service.Get<Webhooks>().AllAsync(Cancel);
+        await Task.WhenAll(all.Select(webhook => service.Get<Dispatcher>().RunAsync(webhook.Channel, Cancel)));
+    }
 
     public static async Task<JsonObject[]> DeliveriesAsync(this TestService service, string webhook, string list = "deliveries") =>
         [.. (await service.Operator.SendAsync("GET", $"/v1/webhooks/{webhook}/{list}?limit=1000")).Expect(HttpStatusCode.OK)["deliveries"]!.AsArray().Select(d => d!.AsObject())];

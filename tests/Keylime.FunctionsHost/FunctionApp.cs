@@ -20,6 +20,9 @@ internal sealed partial class FunctionApp
 
     public bool Switch(string name) => Host.GetProperty("customHandler").TryGetProperty(name, out var value) && value.GetBoolean();
 
+    /// <summary>How messages of queues are handed out.</summary>
+    public QueueSettings Queues => QueueSettings.Of(Host.GetProperty("extensions").TryGetProperty("queues", out var queues) ? queues : default);
+
     [GeneratedRegex("^[a-z][a-z0-9_-]{0,127}$", RegexOptions.IgnoreCase)]
     private static partial Regex Name { get; }
 
@@ -42,6 +45,14 @@ internal sealed partial class FunctionApp
                 throw new InvalidDataException($"'{function.Name}' is no name of a function.");
             if (function.Route is { } route && (route.StartsWith("admin", StringComparison.OrdinalIgnoreCase) || route.StartsWith("runtime", StringComparison.OrdinalIgnoreCase)))
                 throw new InvalidDataException($"{function.Name}: the route '{route}' begins as the host's own do.");
+        }
+
+        // HTTP and timers are in the host; queues come with the bundle, and Flex Consumption takes no older one than 4.
+        if (functions.Any(static f => f.Kind == "queueTrigger")
+            && !(host.TryGetProperty("extensionBundle", out var bundle) && bundle.GetProperty("id").GetString() == "Microsoft.Azure.Functions.ExtensionBundle"
+                && bundle.GetProperty("version").GetString() == "[4.0.0, 5.0.0)"))
+        {
+            throw new InvalidDataException("host.json: a queue trigger is there, and the extension bundle that knows it is not named.");
         }
 
         return new FunctionApp(root, host, functions);
@@ -67,6 +78,12 @@ internal sealed record AppFunction(string Name, string Kind, string Binding)
 
     public string? Queue { get; private init; }
 
+    /// <summary>Of a queue: the name of the setting, or of the group of settings, that say where it is.</summary>
+    public string? Connection { get; private init; }
+
+    /// <summary>Whether a message is handed out as its bytes, in Base64.</summary>
+    public bool IsBinary { get; private init; }
+
     /// <exception cref="InvalidDataException">The host would not take it.</exception>
     public static AppFunction Load(string path)
     {
@@ -82,6 +99,8 @@ internal sealed record AppFunction(string Name, string Kind, string Binding)
         var schedule = Text(trigger, "schedule");
         if (kind == "timerTrigger" && schedule?.Split(' ').Length != 6)
             throw new InvalidDataException($"{name}: a schedule of six fields is expected.");
+        if (kind == "queueTrigger" && (Text(trigger, "queueName") is null || Text(trigger, "connection") is null))
+            throw new InvalidDataException($"{name}: a queueName and a connection are expected.");
         return new AppFunction(name, kind, Text(trigger, "name")!)
         {
             Route = Text(trigger, "route"),
@@ -89,6 +108,8 @@ internal sealed record AppFunction(string Name, string Kind, string Binding)
             AuthLevel = Text(trigger, "authLevel") ?? "function",
             Schedule = schedule,
             Queue = Text(trigger, "queueName"),
+            Connection = Text(trigger, "connection"),
+            IsBinary = Text(trigger, "dataType") == "binary",
         };
     }
 

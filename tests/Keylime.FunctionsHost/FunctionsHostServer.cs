@@ -14,7 +14,7 @@ namespace Keylime.FunctionsHost;
 
 /// <summary>
 /// What Azure Functions' host does for a custom handler, as far as a handler can tell: it starts the published program, sends it clients' requests by the routes of function.json in one of two modes,
-/// calls timers and queue items, checks keys, and kills without grace. Everything that is known of the real one comes from its source and documents; nothing of it is here.
+/// calls timers, hands out messages of queues, checks keys, and kills without grace. Everything that is known of the real one comes from its source and documents; nothing of it is here.
 /// </summary>
 internal sealed class FunctionsHostServer : IAsyncDisposable
 {
@@ -24,6 +24,7 @@ internal sealed class FunctionsHostServer : IAsyncDisposable
     private readonly WebApplication _public;
     private readonly Forwarding _forwarding = new();
     private readonly Triggers _triggers = new();
+    private readonly List<QueueListener> _queues = [];
 
     private FunctionsHostServer(FunctionApp app, Handler handler, WebApplication front, HostMode mode) => (App, Handler, _public, Mode) = (app, handler, front, mode);
 
@@ -35,6 +36,9 @@ internal sealed class FunctionsHostServer : IAsyncDisposable
 
     /// <summary>Of functions that want one: <c>x-functions-key</c>, or <c>code</c> in the query.</summary>
     public string Key { get; } = Convert.ToBase64String(RandomNumberGenerator.GetBytes(32));
+
+    /// <summary>What messages of queues came to, in the order of their ends.</summary>
+    public IEnumerable<QueueCall> QueueCalls => _queues.SelectMany(static q => q.Calls);
 
     /// <summary>Where clients come.</summary>
     public Uri Url => new(_public.Urls.Single().Replace("[::]", "localhost", StringComparison.Ordinal));
@@ -52,6 +56,7 @@ internal sealed class FunctionsHostServer : IAsyncDisposable
     {
         if (!app.Switch(mode == HostMode.Proxying ? "enableProxyingHttpRequest" : "enableForwardingHttpRequest"))
             throw new InvalidDataException($"host.json does not switch on what {mode} needs.");
+        var queues = app.Functions.Where(static f => f.Kind == "queueTrigger").Select(f => (Function: f, Connection: QueueListener.ConnectionOf(f, settings))).ToArray();
         var handler = new Handler(app, settings);
         await handler.StartAsync(cancel);
 
@@ -73,6 +78,7 @@ internal sealed class FunctionsHostServer : IAsyncDisposable
         foreach (var function in app.Functions.Where(static f => f.Kind == "httpTrigger"))
             front.MapMethods(app.RoutePrefix + "/" + (function.Route ?? function.Name), function.Methods, context => server.AnswerAsync(context, function));
         await front.StartAsync(cancel);
+        server._queues.AddRange(queues.Select(q => QueueListener.Start(q.Function, q.Connection, app.Queues, server._triggers, handler)));
         return server;
     }
 
@@ -102,6 +108,8 @@ internal sealed class FunctionsHostServer : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        foreach (var queue in _queues)
+            await queue.DisposeAsync();
         await _public.DisposeAsync();
         await Handler.DisposeAsync();
         _forwarding.Dispose();

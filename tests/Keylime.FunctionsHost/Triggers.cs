@@ -3,6 +3,7 @@ using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Azure.Storage.Queues.Models;
 
 namespace Keylime.FunctionsHost;
 
@@ -23,13 +24,16 @@ internal sealed class Triggers : IDisposable
         ["IsPastDue"] = false,
     }, [], now, cancel);
 
-    /// <param name="dequeued">How often it was taken from the queue, this time included.</param>
-    public Task<Invocation> QueueAsync(Uri handler, AppFunction function, string text, int dequeued, DateTimeOffset now, CancellationToken cancel) => InvokeAsync(
-        handler, function, JsonSerializer.Serialize(text), new JsonObject
+    /// <summary>With <c>dataType: binary</c> the bytes come as Base64; without, the text comes as JSON, and that as JSON once more. So do all texts of the metadata.</summary>
+    public Task<Invocation> QueueAsync(Uri handler, AppFunction function, QueueMessage message, byte[] content, DateTimeOffset now, CancellationToken cancel) => InvokeAsync(
+        handler, function, function.IsBinary ? Convert.ToBase64String(content) : JsonSerializer.Serialize(Encoding.UTF8.GetString(content)), new JsonObject
         {
-            ["DequeueCount"] = dequeued.ToString(CultureInfo.InvariantCulture),
-            ["Id"] = JsonSerializer.Serialize(Guid.NewGuid().ToString()),
-            ["InsertionTime"] = now.ToString("O", CultureInfo.InvariantCulture),
+            ["DequeueCount"] = message.DequeueCount.ToString(CultureInfo.InvariantCulture),
+            ["Id"] = JsonSerializer.Serialize(message.MessageId),
+            ["PopReceipt"] = JsonSerializer.Serialize(message.PopReceipt),
+            ["InsertionTime"] = message.InsertedOn?.ToString("O", CultureInfo.InvariantCulture),
+            ["ExpirationTime"] = message.ExpiresOn?.ToString("O", CultureInfo.InvariantCulture),
+            ["NextVisibleTime"] = message.NextVisibleOn?.ToString("O", CultureInfo.InvariantCulture),
         }, now, cancel);
 
     public void Dispose() => _client.Dispose();

@@ -16,11 +16,12 @@ public sealed partial class Azurite : IAsyncDisposable
     private readonly Process _process;
     private readonly string _key;
     private readonly string _blobs;
+    private readonly string _queues;
     private readonly string _tables;
     private int _next;
 
-    private Azurite(Process process, string key, string blobs, string tables) =>
-        (_process, _key, _blobs, _tables) = (process, key, blobs, tables);
+    private Azurite(Process process, string key, string blobs, string queues, string tables) =>
+        (_process, _key, _blobs, _queues, _tables) = (process, key, blobs, queues, tables);
 
     /// <summary>Starts it, in memory, on ports that are free.</summary>
     /// <param name="home">The folder of its package, below which <c>npm ci</c> was run.</param>
@@ -47,18 +48,18 @@ public sealed partial class Azurite : IAsyncDisposable
         var process = Process.Start(start) ?? throw new InvalidOperationException("Azurite did not start.");
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         limit.CancelAfter(StartTimeout);
-        string? blobs = null, tables = null;
-        while (blobs is null || tables is null)
+        string? blobs = null, queues = null, tables = null;
+        while (blobs is null || queues is null || tables is null)
         {
             var line = await process.StandardOutput.ReadLineAsync(limit.Token)
                 ?? throw new InvalidOperationException($"Azurite ended: {await process.StandardError.ReadToEndAsync(limit.Token)}");
             if (Listening().Match(line) is { Success: true, Groups: var found })
-                _ = found[1].Value == "Blob" ? blobs = found[2].Value : found[1].Value == "Table" ? tables = found[2].Value : null;
+                _ = found[1].Value switch { "Blob" => blobs = found[2].Value, "Queue" => queues = found[2].Value, _ => tables = found[2].Value };
         }
 
         _ = process.StandardOutput.BaseStream.CopyToAsync(Stream.Null, CancellationToken.None); // read, so that it never waits for a reader
         _ = process.StandardError.BaseStream.CopyToAsync(Stream.Null, CancellationToken.None);
-        return new Azurite(process, key, blobs, tables);
+        return new Azurite(process, key, blobs, queues, tables);
     }
 
     /// <summary>Connection strings of accounts that were not given to anybody yet.</summary>
@@ -67,7 +68,7 @@ public sealed partial class Azurite : IAsyncDisposable
         var first = Interlocked.Add(ref _next, count) - count;
         return first + count <= Accounts
             ? [.. Enumerable.Range(first, count).Select(i => string.Create(CultureInfo.InvariantCulture,
-                $"DefaultEndpointsProtocol=http;AccountName={Name(i)};AccountKey={_key};BlobEndpoint={_blobs}/{Name(i)};TableEndpoint={_tables}/{Name(i)};"))]
+                $"DefaultEndpointsProtocol=http;AccountName={Name(i)};AccountKey={_key};BlobEndpoint={_blobs}/{Name(i)};QueueEndpoint={_queues}/{Name(i)};TableEndpoint={_tables}/{Name(i)};"))]
             : throw new InvalidOperationException($"More than {Accounts} accounts: raise the number.");
     }
 

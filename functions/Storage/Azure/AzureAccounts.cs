@@ -4,6 +4,7 @@ using System.Text;
 using Azure.Core;
 using Azure.Data.Tables;
 using Azure.Storage.Blobs;
+using Azure.Storage.Queues;
 
 namespace Keylime.Functions.Storage.Azure;
 
@@ -18,6 +19,10 @@ internal sealed class AzureAccounts
     public const string Events = "keylimeevents";
     public const string Outbox = "keylimeoutbox";
     public const string Deliveries = "keylimedeliveries";
+
+    /// <summary>The queues of <see cref="DeliveryQueues"/>, on the first account. The host makes a poison queue by that name too (functions/triggers).</summary>
+    public const string Work = "keylime-deliveries";
+    public const string Poison = "keylime-deliveries-poison";
     private const string Meta = "keylimemeta";
     private const string Blobs = "keylime";
 
@@ -30,6 +35,8 @@ internal sealed class AzureAccounts
     public static bool IsName(string nameOrUrl) =>
         nameOrUrl.Length is >= 3 and <= 24 && nameOrUrl.All(static c => char.IsAsciiLetterLower(c) || char.IsAsciiDigit(c))
         || Uri.TryCreate(nameOrUrl, UriKind.Absolute, out var url) && url is { Scheme: "https", Query: "", UserInfo: "" };
+
+    public DeliveryQueues Queues => new(new AzureWorkQueue(All[0].Queues.GetQueueClient(Work)), new AzureWorkQueue(All[0].Queues.GetQueueClient(Poison)));
 
     public static string TableOf(string kind) => "keylime" + kind;
 
@@ -58,7 +65,7 @@ internal sealed class AzureAccounts
         return best;
     }
 
-    /// <summary>Makes what is missing: tables and containers; and checks that the set of accounts is the one that the rows were spread over.</summary>
+    /// <summary>Makes what is missing: tables, containers and queues; and checks that the set of accounts is the one that the rows were spread over.</summary>
     /// <exception cref="StorageUnavailableException">An account does not answer, or the set is another one.</exception>
     public async Task PrepareAsync(IEnumerable<string> kinds, CancellationToken cancel)
     {
@@ -71,6 +78,8 @@ internal sealed class AzureAccounts
                 foreach (var table in tables)
                     await account.Tables.GetTableClient(table).CreateIfNotExistsAsync(cancel);
                 await account.Blobs.CreateIfNotExistsAsync(cancellationToken: cancel);
+                foreach (var queue in account == All[0] ? (string[])[Work, Poison] : [])
+                    await account.Queues.GetQueueClient(queue).CreateIfNotExistsAsync(cancellationToken: cancel);
                 return true;
             });
 
@@ -97,7 +106,8 @@ internal sealed class AzureAccounts
     {
         var tables = new TableServiceClient(connection, Options(new TableClientOptions(), configure));
         var blobs = new BlobServiceClient(connection, Options(new BlobClientOptions(), configure));
-        return new AzureAccount(tables.AccountName, tables, blobs.GetBlobContainerClient(Blobs));
+        var queues = new QueueServiceClient(connection, Options(new QueueClientOptions(), configure));
+        return new AzureAccount(tables.AccountName, tables, blobs.GetBlobContainerClient(Blobs), queues);
     }
 
     /// <summary>An account by its name or its table endpoint, with an identity of Entra ID.</summary>
@@ -106,7 +116,8 @@ internal sealed class AzureAccounts
         var url = nameOrUrl.Contains("://", StringComparison.Ordinal) ? nameOrUrl : $"https://{nameOrUrl}.table.core.windows.net";
         var tables = new TableServiceClient(new Uri(url), credential, Options(new TableClientOptions(), configure));
         var blobs = new BlobServiceClient(new Uri(url.Replace(".table.", ".blob.", StringComparison.Ordinal)), credential, Options(new BlobClientOptions(), configure));
-        return new AzureAccount(tables.AccountName, tables, blobs.GetBlobContainerClient(Blobs));
+        var queues = new QueueServiceClient(new Uri(url.Replace(".table.", ".queue.", StringComparison.Ordinal)), credential, Options(new QueueClientOptions(), configure));
+        return new AzureAccount(tables.AccountName, tables, blobs.GetBlobContainerClient(Blobs), queues);
     }
 
     // 429, 500, 503 and lost connections: tried again, with pauses that double, with jitter, and never before Retry-After.
@@ -124,8 +135,8 @@ internal sealed class AzureAccounts
     }
 }
 
-/// <summary>One storage account: its tables, and the container of its blobs.</summary>
-internal sealed record AzureAccount(string Name, TableServiceClient Tables, BlobContainerClient Blobs)
+/// <summary>One storage account: its tables, the container of its blobs, and its queues.</summary>
+internal sealed record AzureAccount(string Name, TableServiceClient Tables, BlobContainerClient Blobs, QueueServiceClient Queues)
 {
     public AzureTable Table(string name) => new(Tables.GetTableClient(name));
 }
