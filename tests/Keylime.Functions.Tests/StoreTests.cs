@@ -189,6 +189,42 @@ public abstract class StoreContract
     }
 
     [Fact]
+    public async Task What_a_fleet_is_counted_by_is_what_the_rows_say_page_by_page()
+    {
+        var coverage = new Protocol.Api.Coverage("ek-key", "none", "ima");
+        Node[] nodes =
+        [
+            Sample("new"),
+            Judged("trusted", true, Now.AddSeconds(-30)),
+            Judged("late", true, Now.AddSeconds(-150)),
+            Judged("silent", true, Now.AddSeconds(-400)),
+            Judged("failed", false, Now.AddSeconds(-4000)),
+            Judged("healing", true, Now.AddSeconds(-30)) with { Unhealed = new Unhealed(0, Now.AddMinutes(-1), "It failed.", 1) },
+            Judged("retired", true, Now) with { RetiredAt = Now },
+        ];
+        foreach (var node in nodes)
+            Assert.NotNull(await Nodes.TryAddAsync(node, Cancel));
+        var (seen, after) = (new List<NodeTimes>(), (Continuation?)null);
+        do
+        {
+            var page = await Nodes.ListTimesAsync(after, 2, Cancel);
+            Assert.InRange(page.Items.Count, 0, 2);
+            seen.AddRange(page.Items);
+            after = page.Next;
+        }
+        while (after is not null);
+        Assert.Equal(nodes.Select(NodeTimes.Of).OrderBy(static t => $"{t}"), seen.OrderBy(static t => $"{t}"));
+        Assert.Equal(nodes.Select(static n => Functions.Nodes.NodeStates.Of(n, Moment.Of(Now))).Order(), seen.Select(static t => Functions.Nodes.NodeStates.Of(t, Moment.Of(Now))).Order());
+
+        Node Judged(string id, bool pass, DateTimeOffset at) => Sample(id) with
+        {
+            Last = new LastVerdict(0, at, pass, coverage, ""),
+            LateAt = Functions.Nodes.NodeStates.LateAt(at, 60),
+            SilentAt = Functions.Nodes.NodeStates.SilentAt(at, 60),
+        };
+    }
+
+    [Fact]
     public async Task A_verdict_is_added_once()
     {
         var verdict = Verdict("a", 0, "pass");
@@ -289,6 +325,8 @@ public abstract class StoreContract
         Assert.Equal(Enumerable.Range(0, 10).Select(static i => Now.AddSeconds(i)), seen.Select(static d => d.Event.At));
         Assert.All(seen, static d => Assert.Equal((0, "c"), (d.Attempts, d.Channel)));
         Assert.Empty((await Outbox.PendingAsync("nobody's", null, 10, Cancel)).Items);
+        Assert.Equal(new OutboxDepth(10, Now), await Outbox.DepthAsync("c", Cancel));
+        Assert.Equal(new OutboxDepth(0, null), await Outbox.DepthAsync("nobody's", Cancel));
     }
 
     [Fact]
