@@ -45,7 +45,7 @@ internal static class FleetSweep
                 var heartbeat = new Heartbeat(timers, clock, new ServiceOptions());
                 var fleet = new FleetCount(nodes, outbox, webhooks, timers, heartbeat, clock);
                 var settlement = new Settlement(nodes, new SqliteVerdictStore(database, unreadable), events, heartbeat);
-                using var sweep = new Sweep(nodes, events, settlement, unreadable, heartbeat, fleet, clock, new ServiceOptions(), NullLogger<Sweep>.Instance);
+                using var sweep = new Sweep(nodes, events, settlement, unreadable, heartbeat, fleet, new OnlyLeader(), clock, new ServiceOptions(), NullLogger<Sweep>.Instance);
                 var start = clock.GetTimestamp();
                 await sweep.RunAsync(CancellationToken.None);
                 var seconds = clock.GetElapsedTime(start).TotalSeconds;

@@ -137,7 +137,7 @@ public sealed class RouteTests
         Assert.Equal(("{}", "application/json"), (done.Text, done.ContentType));
         foreach (var bad in (string[])["{}", "null", "{", """{"Data":{"item":"e30="},"Metadata":{}}"""])
             Assert.Equal(HttpStatusCode.BadRequest, (await host.SendAsync("POST", "/trg-delivery", bad)).Status);
-        Assert.Equal(HttpStatusCode.RequestEntityTooLarge, (await host.SendAsync("POST", "/trg-delivery", $$"""{"Data":{"item":"{{new string('A', 300_000)}}"}}""")).Status);
+        Assert.Equal(HttpStatusCode.RequestEntityTooLarge, (await host.SendAsync("POST", "/trg-delivery", $$$"""{"Data":{"item":"{{{new string('A', 300_000)}}}"}}""")).Status);
     }
 
     [Fact]
