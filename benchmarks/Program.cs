@@ -1,5 +1,6 @@
 using Keylime.Benchmarks;
 using Keylime.Benchmarks.Load;
+using Keylime.Benchmarks.Suite;
 
 try
 {
@@ -15,8 +16,14 @@ try
             return 0;
         case ["fleet", .. var rest]:
             return await FleetRun.CommandAsync(rest);
+        case ["storm", .. var rest]:
+            return await Storm.CommandAsync(rest);
+        case ["suite", .. var rest]:
+            return await SuiteRun.CommandAsync(rest);
+        case ["policy-cold", var path]:
+            return PolicyRows.Cold(path);
         default:
-            Console.Error.WriteLine("usage: Keylime.Benchmarks, or what benchmarks/README and docs/benchmarks.md name");
+            Console.Error.WriteLine("usage: Keylime.Benchmarks, or a verb; docs/benchmarks.md has them");
             return 2;
     }
 }

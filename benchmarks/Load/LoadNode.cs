@@ -24,7 +24,10 @@ internal enum AttestEnd
     /// <summary>401: a new session is wanted.</summary>
     NoSession,
 
-    /// <summary>Any other answer, or none.</summary>
+    /// <summary>The connection ended without an answer.</summary>
+    Cut,
+
+    /// <summary>Any other answer.</summary>
     Broken,
 }
 
@@ -103,7 +106,7 @@ internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list, bo
         }
         catch (HttpRequestException e)
         {
-            return new AttestOutcome(AttestEnd.Broken, TimeSpan.Zero, e.InnerException?.Message ?? e.Message);
+            return new AttestOutcome(AttestEnd.Cut, TimeSpan.Zero, e.InnerException?.Message ?? e.Message);
         }
     }
 

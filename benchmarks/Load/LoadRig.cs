@@ -63,7 +63,7 @@ internal sealed class LoadRig : IAsyncDisposable
             () => (generator, service, wire, storage) = (ProcessFigures.Of(Environment.ProcessId), Service?.Figures ?? default, Client.Counted, Counts()),
             () => (generatorAfter, serviceAfter, wireAfter, storageAfter) = (ProcessFigures.Of(Environment.ProcessId), Service?.Figures ?? default, Client.Counted, Counts()),
             cancel);
-        if (loop.Others.TryGetValue(AttestEnd.Failed, out var failed) || loop.Others.TryGetValue(AttestEnd.Broken, out failed))
+        if (loop.Others.TryGetValue(AttestEnd.Failed, out var failed) || loop.Others.TryGetValue(AttestEnd.Broken, out failed) || loop.Others.TryGetValue(AttestEnd.Cut, out failed))
             throw new BenchmarkException($"{failed.Count} attestations did not pass: {failed.First}");
         if (loop.Passed == 0)
             throw new BenchmarkException("Not one attestation passed in the time.");

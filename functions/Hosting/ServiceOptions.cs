@@ -13,6 +13,9 @@ internal sealed record ServiceOptions
 
     public TimeSpan Interval { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>Megabytes (of 1,048,576 bytes) of evidence that are taken in at a time.</summary>
+    public int EvidenceMemory { get; init; } = 64;
+
     public IReadOnlyList<string> Names { get; init; } = [];
 
     /// <summary>How well a TPM must be known for its registration to be taken.</summary>
