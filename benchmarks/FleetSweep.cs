@@ -6,6 +6,7 @@ using Keylime.Functions.Storage.Sqlite;
 using Keylime.Functions.Telemetry;
 using Keylime.Functions.Verifier;
 using Keylime.Protocol;
+using Keylime.Protocol.Api;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Keylime.Benchmarks;
@@ -17,6 +18,15 @@ internal static class FleetSweep
 
     public static async Task RunAsync(int count)
     {
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{count:N0} nodes on SQLite, pages of {PageSize:N0}"));
+        foreach (var (what, seconds, told) in (await MeasureAsync(count)).Sweeps)
+            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{what,-48}{seconds,8:F2} s   {told:N0} events"));
+    }
+
+    /// <returns>The sweeps, with their seconds and what they told; and the seconds that each list of nodes in a state takes, page after page.</returns>
+    public static async Task<(IReadOnlyList<(string What, double Seconds, int Told)> Sweeps, IReadOnlyList<(NodeState State, double Seconds, int Nodes)> Lists)> MeasureAsync(int count)
+    {
+        var (sweeps, lists) = (new List<(string, double, int)>(), new List<(NodeState, double, int)>());
         var folder = Directory.CreateTempSubdirectory("sweep-").FullName;
         try
         {
@@ -28,8 +38,6 @@ internal static class FleetSweep
             var (outbox, webhooks) = (new SqliteOutbox(database, unreadable), new SqliteRecordStore<Webhook>(database, RecordKinds.Webhooks, unreadable));
             var now = clock.GetUtcNow();
             await FillAsync(database, nodes, now, count);
-            Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{count:N0} nodes on SQLite, pages of {PageSize:N0}"));
-
             await MeasureAsync("the first sweep there is; nobody is overdue", 0);
             await MeasureAsync("nobody became overdue", 0);
             var some = count / 100;
@@ -38,6 +46,22 @@ internal static class FleetSweep
                 ("$late", now.AddSeconds(-2).UtcTicks), ("$silent", now.AddSeconds(-1).UtcTicks), ("$some", some),
                 ("$old_late", Json(LateOf(now))), ("$new_late", Json(now.AddSeconds(-2))), ("$old_silent", Json(SilentOf(now))), ("$new_silent", Json(now.AddSeconds(-1)))), CancellationToken.None);
             await MeasureAsync("one in a hundred became late and silent", 2 * some);
+            foreach (var state in (NodeState[])[NodeState.Trusted, NodeState.Silent, NodeState.Failed])
+                await ListAsync(state);
+            return (sweeps, lists);
+
+            async Task ListAsync(NodeState state)
+            {
+                var start = clock.GetTimestamp();
+                var (found, after) = (0, (Continuation?)null);
+                do
+                {
+                    var page = await nodes.ListAsync(new NodeQuery(Moment.Of(clock.GetUtcNow()), state), after, PageSize, CancellationToken.None);
+                    (found, after) = (found + page.Items.Count, page.Next);
+                }
+                while (after is not null);
+                lists.Add((state, clock.GetElapsedTime(start).TotalSeconds, found));
+            }
 
             async Task MeasureAsync(string what, int told)
             {
@@ -51,7 +75,7 @@ internal static class FleetSweep
                 var seconds = clock.GetElapsedTime(start).TotalSeconds;
                 if (await CountAsync(database) - before != told)
                     throw new InvalidOperationException($"The sweep told {await CountAsync(database) - before} events, and {told} are true.");
-                Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{what,-48}{seconds,8:F2} s   {told:N0} events"));
+                sweeps.Add((what, seconds, told));
             }
         }
         finally
@@ -91,7 +115,7 @@ internal static class FleetSweep
                 CAST(replace(CAST(body AS TEXT), '"node-0"', '"node-' || i || '"') AS BLOB)
             FROM n, nodes WHERE id = 'node-0'
             """, ("$count", count)), CancellationToken.None);
-        if ((await nodes.ListAsync(new NodeQuery(Moment.Of(now), Protocol.Api.NodeState.Trusted), null, count, CancellationToken.None)).Items.Count != count)
+        if ((await nodes.ListAsync(new NodeQuery(Moment.Of(now), NodeState.Trusted), null, count, CancellationToken.None)).Items.Count != count)
             throw new InvalidOperationException("The fleet is not what it should be.");
     }
 

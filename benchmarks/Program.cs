@@ -1,16 +1,34 @@
 using Keylime.Benchmarks;
+using Keylime.Benchmarks.Load;
+using Keylime.Benchmarks.Suite;
 
-switch (args)
+try
 {
-    case []:
-        Verification.Run();
-        return 0;
-    case ["agent-footprint", var agent]:
-        return await AgentFootprint.RunAsync(agent);
-    case ["sweep"]:
-        await FleetSweep.RunAsync(100_000);
-        return 0;
-    default:
-        Console.Error.WriteLine("usage: Keylime.Benchmarks, or benchmarks/agent-footprint, or benchmarks/sweep");
-        return 2;
+    switch (args)
+    {
+        case []:
+            Verification.Run();
+            return 0;
+        case ["agent-footprint", var agent]:
+            return await AgentFootprint.RunAsync(agent);
+        case ["sweep"]:
+            await FleetSweep.RunAsync(100_000);
+            return 0;
+        case ["fleet", .. var rest]:
+            return await FleetRun.CommandAsync(rest);
+        case ["storm", .. var rest]:
+            return await Storm.CommandAsync(rest);
+        case ["suite", .. var rest]:
+            return await SuiteRun.CommandAsync(rest);
+        case ["policy-cold", var path]:
+            return PolicyRows.Cold(path);
+        default:
+            Console.Error.WriteLine("usage: Keylime.Benchmarks, or a verb; docs/benchmarks.md has them");
+            return 2;
+    }
+}
+catch (BenchmarkException e)
+{
+    Console.Error.WriteLine($"error: {e.Message}");
+    return 1;
 }

@@ -6,8 +6,8 @@ internal static class Rounds
     private const int Count = 9;
     private static readonly TimeSpan Length = TimeSpan.FromMilliseconds(400);
 
-    /// <returns>Operations a second of each, the median of the rounds, and the spread between the quartiles in percent of it.</returns>
-    public static (double PerSecond, double Spread)[] Measure(params (int Operations, Action Work)[] candidates)
+    /// <returns>Operations a second of each, one figure of each round.</returns>
+    public static double[][] Measure(params (int Operations, Action Work)[] candidates)
     {
         foreach (var (_, work) in candidates)
             RunFor(TimeSpan.FromMilliseconds(300), work); // until it is compiled for speed
@@ -19,11 +19,7 @@ internal static class Rounds
                 rates[i].Add(RunFor(Length, candidates[i].Work) * candidates[i].Operations);
         }
 
-        return [.. rates.Select(r =>
-        {
-            r.Sort();
-            return (r[Count / 2], 100 * (r[Count * 3 / 4] - r[Count / 4]) / r[Count / 2]);
-        })];
+        return [.. rates.Select(static r => r.ToArray())];
     }
 
     private static double RunFor(TimeSpan length, Action work)

@@ -62,6 +62,7 @@ internal static partial class Service
         app.UseMiddleware<RequestNormalizer>();
         app.UseRouting(); // after the path is normal
         app.UseMiddleware<Gate>();
+        app.UseMiddleware<Overload>();
         app.UseStatusCodePages(static pages => NoRoute(pages.HttpContext));
         MapRoutes(app);
         return app;
@@ -108,6 +109,7 @@ internal static partial class Service
         services.AddSingleton<EnrolNodes.Dependencies>();
         services.AddSingleton<EnrolmentRuleRoutes.Dependencies>();
         services.AddSingleton<RateLimits>();
+        services.AddSingleton(static provider => new EvidenceLimit(provider.GetRequiredService<ServiceOptions>(), provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton<SessionIds>();
         services.AddSingleton<PolicySigners>();
         services.AddSingleton<PolicyTexts>();

@@ -14,6 +14,9 @@ internal sealed record ServiceOptions
 
     public TimeSpan Interval { get; init; } = TimeSpan.FromSeconds(60);
 
+    /// <summary>Megabytes (of 1,048,576 bytes) of evidence that are taken in at a time.</summary>
+    public int EvidenceMemory { get; init; } = 64;
+
     public IReadOnlyList<string> Names { get; init; } = [];
 
     /// <summary>The path of the server's certificate, PEM, of another authority than the service's own; <see langword="null"/> for that.</summary>

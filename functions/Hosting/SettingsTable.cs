@@ -9,6 +9,7 @@ internal static class SettingsTable
 {
     private const int MostSeconds = 86_400;
     private const int MostDays = 36_500;
+    private const int MostMegabytes = 4096;
     private const int LongestKeyName = 127; // of Key Vault
     private const string Days = "a whole number of days from 1 to 36500 with d behind it, as in 365d";
     private const string KeyName = "the name of a key: 1 to 127 of A-Z a-z 0-9 -";
@@ -22,6 +23,8 @@ internal static class SettingsTable
             static (o, v) => IsAddress(v, "http", out var url) ? o with { RegistrarHttp = url } : null),
         new("interval", "SECONDS", "a whole number of seconds from 1 to 86400", "from one attestation to the next, for nodes that say nothing else (default 60)",
             static (o, v) => Number(v, MostSeconds) is { } seconds ? o with { Interval = TimeSpan.FromSeconds(seconds) } : null),
+        new("evidence-memory", "MB", "a whole number of megabytes from 1 to 4096", "of evidence that is taken in at a time; judging takes about four times as much memory. As much may wait, and the rest is told when to come again (default 64)",
+            static (o, v) => Number(v, MostMegabytes) is { } megabytes ? o with { EvidenceMemory = megabytes } : null),
         Setting.Several("san", "NAME", "a host's name or address", "another name for the server's certificate",
             static v => Uri.CheckHostName(v) != UriHostNameType.Unknown, static (o, all) => o with { Names = [.. o.Names, .. all] }),
         new("tls-certificate", "FILE", "a file that can be read, PEM", "the server's certificate, and its issuers' behind it, of an authority of yours (default: the service makes one); read again when it changes",

@@ -17,6 +17,7 @@ public sealed class SoftwareTpm : IDisposable
 
     private readonly Dictionary<TpmAlgorithm, byte[][]> _banks = [];
     private readonly bool _ownsEndorsementKey = true;
+    private readonly bool _ownsAttestationKey = true;
     private readonly AsymmetricAlgorithm _ak;
     private readonly AsymmetricAlgorithm _ek;
     private readonly TpmAlgorithm _scheme;
@@ -62,6 +63,18 @@ public sealed class SoftwareTpm : IDisposable
             (_ak, AttestationKey) = (ak, WithModulus((PublicArea.Rsa)KeyTemplates.AkRsa2048(_scheme, _hash), ak.ExportParameters(false)));
         }
     }
+
+    // Another TPM with the same keys.
+    private SoftwareTpm(AsymmetricAlgorithm ak, AsymmetricAlgorithm ek, SoftwareTpm other)
+    {
+        (_scheme, _hash, _ak, _ek, _ownsAttestationKey, _ownsEndorsementKey) = (other._scheme, other._hash, ak, ek, false, false);
+        (AttestationKey, EndorsementKey) = (other.AttestationKey, other.EndorsementKey);
+        foreach (var bank in other._banks.Keys)
+            _banks[bank] = NewBank(bank);
+    }
+
+    /// <summary>A TPM that has the keys of this one, and PCRs and a clock of its own: for a fleet of more machines than there is time to make keys for. Its keys end with this one.</summary>
+    public SoftwareTpm Twin() => new(_ak, _ek, this);
 
     /// <summary>What this TPM is when its machine has lost its attestation key and made another one.</summary>
     public SoftwareTpm WithNewAttestationKey() => new(this);
@@ -124,6 +137,12 @@ public sealed class SoftwareTpm : IDisposable
 
     /// <summary>Signs any bytes with the attestation key, in its scheme: what no TPM does.</summary>
     public byte[] Sign(byte[] message)
+    {
+        lock (_ak) // twins have the same one
+            return SignAlone(message);
+    }
+
+    private byte[] SignAlone(byte[] message)
     {
         var name = _hash.HashName();
         if (_ak is RSA rsa)
@@ -219,7 +238,8 @@ public sealed class SoftwareTpm : IDisposable
 
     public void Dispose()
     {
-        _ak.Dispose();
+        if (_ownsAttestationKey)
+            _ak.Dispose();
         if (_ownsEndorsementKey)
             _ek.Dispose();
     }
@@ -228,8 +248,8 @@ public sealed class SoftwareTpm : IDisposable
 
     private byte[] QualifiedSigner() => AttestationKey.ComputeName();
 
-    private static byte[][] NewBank(TpmAlgorithm bank) =>
-        [.. Enumerable.Range(0, PcrCount).Select(_ => new byte[bank.DigestSize()])];
+    // Nothing writes into a value: an extended PCR has another one.
+    private static byte[][] NewBank(TpmAlgorithm bank) => [.. Enumerable.Repeat(new byte[bank.DigestSize()], PcrCount)];
 
     private static byte[] Hash(TpmAlgorithm hash, byte[] data) => CryptographicOperations.HashData(hash.HashName(), data);
 

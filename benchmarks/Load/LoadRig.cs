@@ -1,0 +1,147 @@
+using Keylime.Benchmarks.Processes;
+using Keylime.Testing;
+
+namespace Keylime.Benchmarks.Load;
+
+/// <summary>A fleet, the service that it attests at, and whatever that needs: started, enrolled, ready to be measured.</summary>
+internal sealed class LoadRig : IAsyncDisposable
+{
+    private readonly List<IAsyncDisposable> _running = [];
+    private readonly List<RequestCounter> _counters = [];
+    private LoadClient? _client;
+    private string _operatorToken = "";
+
+    private LoadRig(FleetOptions options)
+    {
+        Options = options;
+        List = new MeasuredList(options.PolicyFiles);
+        (Nodes, Keys) = FleetRun.Make(options, List);
+    }
+
+    public FleetOptions Options { get; }
+
+    public MeasuredList List { get; }
+
+    public List<LoadNode> Nodes { get; }
+
+    public List<SoftwareTpm> Keys { get; }
+
+    /// <summary>Null where it runs elsewhere.</summary>
+    public MeasuredService? Service { get; private set; }
+
+    /// <summary>Of the emulator of Azure Storage, by the ways that are not counted; null without one.</summary>
+    public string[]? Connections { get; private set; }
+
+    public LoadClient Client => _client!;
+
+    public LoadEnrolment Enrolment => new(Client, _operatorToken);
+
+    public string OperatorToken => _operatorToken;
+
+    public static async Task<LoadRig> StartAsync(FleetOptions options, string folder, CancellationToken cancel)
+    {
+        var rig = new LoadRig(options);
+        try
+        {
+            await rig.StartAsync(folder, cancel);
+            return rig;
+        }
+        catch
+        {
+            await rig.DisposeAsync();
+            throw;
+        }
+    }
+
+    /// <exception cref="BenchmarkException">Attestations failed: what was measured does not work.</exception>
+    public async Task<FleetFigures> MeasureAsync(CancellationToken cancel)
+    {
+        ProcessFigures generator = default, generatorAfter = default, service = default, serviceAfter = default;
+        (long Sent, long Received, long Requests) wire = default, wireAfter = default;
+        Dictionary<string, long> storage = [], storageAfter = [];
+        var loop = await new OpenLoop(Nodes, Client, Enrolment, Options.PerSecond, Options.NewLines).RunAsync(Options.Warm, Options.Length,
+            () => (generator, service, wire, storage) = (ProcessFigures.Of(Environment.ProcessId), Service?.Figures ?? default, Client.Counted, Counts()),
+            () => (generatorAfter, serviceAfter, wireAfter, storageAfter) = (ProcessFigures.Of(Environment.ProcessId), Service?.Figures ?? default, Client.Counted, Counts()),
+            cancel);
+        if (loop.Others.TryGetValue(AttestEnd.Failed, out var failed) || loop.Others.TryGetValue(AttestEnd.Broken, out failed) || loop.Others.TryGetValue(AttestEnd.Cut, out failed))
+            throw new BenchmarkException($"{failed.Count} attestations did not pass: {failed.First}");
+        if (loop.Passed == 0)
+            throw new BenchmarkException("Not one attestation passed in the time.");
+        return new FleetFigures(Options, loop)
+        {
+            Generator = (generator, generatorAfter),
+            Service = Service is null ? null : (service, serviceAfter),
+            Wire = (wireAfter.Sent - wire.Sent, wireAfter.Received - wire.Received, wireAfter.Requests - wire.Requests),
+            Storage = _counters.Count == 0 ? null : RequestCounter.Since(storage, storageAfter),
+            Keys = Keys.Count,
+        };
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        _client?.Dispose();
+        _running.Reverse();
+        foreach (var running in _running)
+            await running.DisposeAsync();
+        foreach (var key in Keys)
+            key.Dispose();
+    }
+
+    private async Task StartAsync(string folder, CancellationToken cancel)
+    {
+        var (url, ca) = (Options.Url, Options.CaPath);
+        if (url is null)
+        {
+            Service = Add(await MeasuredService.StartAsync(Path.Combine(folder, "service"), Options.Core, cancel,
+                [.. Options.Azurite ? await AzuriteAsync(folder, cancel) : [], "--interval", $"{Options.Interval}"]));
+            (url, ca, _operatorToken) = (Service.Url, Service.CaPath, Service.OperatorToken);
+            if (Options.Core is { } core)
+                FleetRun.Leave(core);
+        }
+        else
+        {
+            _operatorToken = (await File.ReadAllTextAsync(Options.TokenPath!, cancel)).Trim();
+        }
+
+        _client = new LoadClient(url, ca!, Options.Connections, !Options.Handshakes);
+        await Enrolment.PutPolicyAsync(List, cancel);
+        if (Options.Seed)
+        {
+            await FleetRun.SeedAsync(this, cancel);
+            foreach (var node in Nodes)
+                node.Token = SeededFleet.Token;
+            return;
+        }
+
+        var enrolment = Enrolment;
+        await Parallel.ForEachAsync(Nodes, new ParallelOptions { MaxDegreeOfParallelism = 8, CancellationToken = cancel }, async (node, token) => await enrolment.EnrolAsync(node, Options.Interval, token));
+    }
+
+    private async Task<string[]> AzuriteAsync(string folder, CancellationToken cancel)
+    {
+        var azurite = Add(await Azurite.StartAsync(Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "..", "tests", "azurite")), cancel));
+        Connections = azurite.NewAccounts(1);
+        var counted = Connections[0];
+        foreach (var name in (string[])["BlobEndpoint=", "TableEndpoint="])
+        {
+            var endpoint = new Uri(counted.Split(';').Single(p => p.StartsWith(name, StringComparison.Ordinal))[name.Length..]);
+            var counter = Add(await RequestCounter.StartAsync(endpoint, cancel));
+            _counters.Add(counter);
+            counted = counted.Replace(endpoint.GetLeftPart(UriPartial.Authority), counter.Url.GetLeftPart(UriPartial.Authority), StringComparison.Ordinal);
+        }
+
+        var file = Path.Combine(folder, "connections");
+        await File.WriteAllTextAsync(file, counted, cancel);
+        return ["--azure-connections", file];
+    }
+
+    private T Add<T>(T running)
+        where T : IAsyncDisposable
+    {
+        _running.Add(running);
+        return running;
+    }
+
+    private Dictionary<string, long> Counts() =>
+        _counters.SelectMany(static c => c.Counts).GroupBy(static c => c.Key).ToDictionary(static g => g.Key, static g => g.Sum(static c => c.Value));
+}
