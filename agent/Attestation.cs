@@ -47,7 +47,7 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
             {
                 // It has been too long, or something else is wanted by now: ask.
             }
-            catch (ServiceRefusedException e) when (e.Status is HttpStatusCode.Unauthorized or HttpStatusCode.TooManyRequests)
+            catch (ServiceRefusedException e) when (e.Status is HttpStatusCode.Unauthorized or HttpStatusCode.TooManyRequests or HttpStatusCode.ServiceUnavailable)
             {
                 _asked = inAdvance; // with another token, or a little later, it is as good
                 throw;

@@ -10,7 +10,8 @@ internal sealed class EvidenceBody : HttpContent
     private readonly List<ReadOnlyMemory<byte>> _pieces = [];
 
     /// <param name="lines">The text of the measurement list, escaped for JSON; <see langword="null"/> where none is asked for.</param>
-    public EvidenceBody(byte[] message, byte[] signature, byte[] pcrs, IEnumerable<ReadOnlyMemory<byte>>? lines, long count)
+    /// <param name="nextWanted">Whether the answer is to ask for the next.</param>
+    public EvidenceBody(byte[] message, byte[] signature, byte[] pcrs, IEnumerable<ReadOnlyMemory<byte>>? lines, long count, bool nextWanted)
     {
         Headers.ContentType = new MediaTypeHeaderValue("application/vnd.api+json");
         Add("""{"data":{"type":"attestation","attributes":{"evidence_collected":[{"evidence_class":"certification","evidence_type":"tpm_quote","data":{"message":""" + "\"");
@@ -22,7 +23,7 @@ internal sealed class EvidenceBody : HttpContent
             Add("\"}}");
         }
 
-        Add("]}}}");
+        Add(nextWanted ? "]}},\"meta\":{\"next_wanted\":true}}" : "]}}}");
     }
 
     protected override async Task SerializeToStreamAsync(Stream stream, TransportContext? context)

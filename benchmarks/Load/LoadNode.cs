@@ -49,6 +49,7 @@ internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list, bo
     private DateTimeOffset _bootTime = new(2026, 11, 23, 8, 0, 0, TimeSpan.Zero);
     private long _lines;
     private Asked? _next;
+    private long _tick = Environment.TickCount64;
 
     private sealed record Asked(string Location, IReadOnlyList<EvidenceItem> Items);
 
@@ -102,7 +103,12 @@ internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list, bo
             _next = null;
             if (asked is null)
                 (asked, refused) = await AskAsync(client, cancel);
-            return asked is null ? refused!.Value : await ProveAsync(client, asked, cancel);
+            if (asked is null)
+                return refused!.Value;
+            var outcome = await ProveAsync(client, asked, cancel);
+            if (oneTrip && outcome.End is AttestEnd.Premature or AttestEnd.TurnedAway or AttestEnd.NoSession)
+                _next = asked; // it is as good later
+            return outcome;
         }
         catch (HttpRequestException e)
         {
@@ -126,10 +132,11 @@ internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list, bo
         var (bank, pcrs) = quote.SelectedSubjects!.Single(static s => s.Value is not null);
         if (!TpmAlgorithms.TryFromProtocolName(bank, out var algorithm))
             throw new InvalidOperationException($"The service asks for the bank '{bank}'.");
+        Tick();
         var (message, signature, values) = tpm.Quote(quote.Challenge, new PcrSelection(algorithm, PcrSet.Of([.. pcrs!])));
         var log = asked.Items.FirstOrDefault(static i => i.EvidenceType == EvidenceItem.ImaLog)?.ChosenParameters;
         var from = log?.StartingOffset ?? 0;
-        using var body = new EvidenceBody(message, signature, values, log is null ? null : Text(from), _lines - from);
+        using var body = new EvidenceBody(message, signature, values, log is null ? null : Text(from), _lines - from, oneTrip);
         var answer = await client.SendAsync(HttpMethod.Patch, asked.Location, body, Token, cancel);
         if (answer.Status != 202)
             return Refused(answer);
@@ -143,8 +150,16 @@ internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list, bo
             : new AttestOutcome(AttestEnd.Failed, wait, document.Data.Attributes.Findings is [var finding, ..] ? $"{finding.Code}: {finding.Detail}" : "no finding");
     }
 
-    // The seam of --one-trip: an answer carries no challenge yet, and so the next attestation asks for one.
-    private static Asked? NextOf(Document<AttestationAttributes> _) => null;
+    private static Asked? NextOf(Document<AttestationAttributes> answer) =>
+        answer.Meta?.NextAttestation is { Links.Self: { } self, Attributes.EvidenceRequested: { Count: > 0 } items } ? new Asked(self, items) : null;
+
+    // A TPM's clock goes on by itself, and the service looks at it where it has asked in advance.
+    private void Tick()
+    {
+        var now = Environment.TickCount64;
+        tpm.Clock = tpm.Clock with { Milliseconds = tpm.Clock.Milliseconds + (ulong)(now - _tick) };
+        _tick = now;
+    }
 
     private List<ReadOnlyMemory<byte>> Text(long from)
     {

@@ -204,7 +204,7 @@ public sealed class LoopTests
     public async Task What_was_asked_in_advance_is_kept_for_another_token_and_for_a_service_that_is_not_ready()
     {
         await using var rig = await AgentRig.StartAsync(lines: 2);
-        var script = new Script { Advances = true, Refuses = static sent => sent switch { 2 => Scripted.Json(401, "{}"), 4 => Scripted.Json(429, "{}").With("Retry-After", "3"), _ => null } };
+        var script = new Script { Advances = true, Refuses = static sent => sent switch { 2 => Scripted.Json(401, "{}"), 4 => Scripted.Json(429, "{}").With("Retry-After", "3"), 5 => Scripted.Json(503, "{}").With("Retry-After", "3"), _ => null } };
         await using var service = await ScriptedService.StartAsync(script.Answer);
         await rig.RunUntilAsync(service, () => script.Accepted == 4);
         Assert.Equal(1, service.Requests.Count(static r => r.Method == "POST" && r.Path.EndsWith("/attestations", StringComparison.Ordinal)));
