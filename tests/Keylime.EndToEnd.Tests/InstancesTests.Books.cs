@@ -26,7 +26,7 @@ public sealed partial class InstancesTests
             (accepted, all) = (accepted + agent.Accepted.Count, all + verdicts.Count);
         }
 
-        Assert.True(accepted > 20, $"{accepted}");
+        Assert.True(accepted > _agents.Count, $"{accepted}"); // a machine that is busy starts its instances slowly
         return (accepted, all);
     }
 
