@@ -108,13 +108,13 @@ public sealed class OverloadTests
         Assert.Equal("pass", (await agents[2].AttestAsync())["evaluation"]!.GetValue<string>()); // a short list goes through meanwhile
 
         service.Clock.Advance(TimeSpan.FromSeconds(0.2 * TestService.IntervalSeconds)); // two intervals from its last verdict
-        Assert.Equal("trusted", (await agents[1].NodeAsync())["state"]!.GetValue<string>());
-        service.Clock.Advance(TimeSpan.FromSeconds(2 * TestService.IntervalSeconds)); // it was to come long ago
-        Assert.Equal("late", (await agents[1].NodeAsync())["state"]!.GetValue<string>());
-
+        Assert.Equal("trusted", (await agents[1].NodeAsync())["node"]!["state"]!.GetValue<string>());
         judging.Release();
         Assert.Equal(HttpStatusCode.Accepted, (await first).Status);
         (await second)!.Dispose();
+        service.Clock.Advance(TimeSpan.FromSeconds(2 * TestService.IntervalSeconds)); // it was to come long ago
+        Assert.Equal("late", (await agents[1].NodeAsync())["node"]!["state"]!.GetValue<string>());
+        await agents[1].AuthenticateAsync(); // its session is over, too
         Assert.Equal("pass", (await agents[1].AttestAsync())["evaluation"]!.GetValue<string>());
         agents.ForEach(static agent => agent.Dispose());
     }
