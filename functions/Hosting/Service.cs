@@ -3,6 +3,7 @@ using System.Security.Authentication;
 using Azure.Core;
 using Azure.Identity;
 using Keylime.Attestation;
+using Keylime.Functions.Access;
 using Keylime.Functions.Identity;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Nodes;
@@ -70,6 +71,7 @@ internal static partial class Service
     {
         GetHealth.Map(routes);
         GetVersion.Map(routes);
+        SignIn.Map(routes);
         OpenApi.Map(routes);
         RegistrarRoutes.Map(routes);
         VerifierRoutes.Map(routes);
@@ -84,6 +86,7 @@ internal static partial class Service
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton(provider => new LocalCertificates(options.Data, options.Names, provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton<AccessTokens>();
+        services.AddAccess(options);
         // What instances share they must all be able to open; the vault is what all of them have.
         services.AddSingleton<IKeyRing>(provider => options is { UsesAzure: true, KeyVault: not null }
             ? KeyRing.LoadOrCreateAsync(

@@ -1,12 +1,13 @@
 using System.Text.Json;
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Nodes;
 using Keylime.Functions.Notifications;
 using Keylime.Functions.Registrar;
 using Keylime.Functions.Storage;
-using Keylime.Protocol;
 using Keylime.Protocol.Api;
+using Keylime.Protocol;
 
 namespace Keylime.Functions.Identity;
 
@@ -36,7 +37,7 @@ internal static class EnrolmentRuleRoutes
             return unread;
         if (Objection(rule, use.Options) is { } objection)
             return Bad(objection);
-        if (rule.Node is { } enrol && await EnrolNodes.ObjectionAsync(enrol, "node.", use.Policies, cancel) is { } node)
+        if (rule.Node is { } enrol && await EnrolNodes.ObjectionAsync(enrol, "node.", use.Policies, CallerScope.All, cancel) is { } node)
             return node;
 
         byte[]? secret = null;
