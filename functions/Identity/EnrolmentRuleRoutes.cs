@@ -6,8 +6,8 @@ using Keylime.Functions.Nodes;
 using Keylime.Functions.Notifications;
 using Keylime.Functions.Registrar;
 using Keylime.Functions.Storage;
-using Keylime.Protocol.Api;
 using Keylime.Protocol;
+using Keylime.Protocol.Api;
 
 namespace Keylime.Functions.Identity;
 

@@ -1,8 +1,8 @@
 using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
-using Keylime.Protocol.Api;
 using Keylime.Protocol;
+using Keylime.Protocol.Api;
 using Keylime.Tpm;
 
 namespace Keylime.Functions.Nodes;

@@ -5,8 +5,8 @@ using Keylime.Functions.Hosting;
 using Keylime.Functions.Policies;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Verifier;
-using Keylime.Protocol.Api;
 using Keylime.Protocol;
+using Keylime.Protocol.Api;
 
 namespace Keylime.Functions.Nodes;
 

@@ -2,8 +2,8 @@ using System.Globalization;
 using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
-using Keylime.Protocol.Api;
 using Keylime.Protocol;
+using Keylime.Protocol.Api;
 
 namespace Keylime.Functions.Nodes;
 
