@@ -12,6 +12,15 @@ param name string
 @description('The first operator\'s token by its hash, as keylime token prepare prints it (NAME:SHA256). It opens nothing; the token stays with who made it.')
 param operatorToken string
 
+@description('The directory of Entra ID whose users and programs may sign in, a GUID; empty for none. infra/entra-app prints it.')
+param entraTenant string = ''
+
+@description('What its tokens must be made for: the service\'s application, by its client id and its URI, with a comma between them. infra/entra-app prints it.')
+param entraAudience string = ''
+
+@description('The application that people sign in with. infra/entra-app prints it.')
+param entraClient string = ''
+
 @minValue(1)
 @maxValue(86400)
 @description('Seconds from one attestation of a machine to the next, where nothing else is said of it.')
@@ -378,6 +387,22 @@ module app 'modules/app.bicep' = {
           value: traceRatio
         }
       ],
+      empty(entraTenant)
+        ? []
+        : [
+            {
+              name: 'KEYLIME_SERVICE_ENTRA_TENANT'
+              value: entraTenant
+            }
+            {
+              name: 'KEYLIME_SERVICE_ENTRA_AUDIENCE'
+              value: entraAudience
+            }
+            {
+              name: 'KEYLIME_SERVICE_ENTRA_CLIENT'
+              value: entraClient
+            }
+          ],
       keepVerdictsDays == 0
         ? []
         : [

@@ -3,6 +3,9 @@ using 'main.bicep'
 // A fleet: four accounts of state, a private network, keys in hardware, years of verdicts.
 param name = readEnvironmentVariable('KEYLIME_NAME', 'keylime')
 param operatorToken = readEnvironmentVariable('KEYLIME_OPERATOR_TOKEN') // keylime token prepare prints it
+param entraTenant = readEnvironmentVariable('KEYLIME_SERVICE_ENTRA_TENANT', '') // infra/entra-app prints these three
+param entraAudience = readEnvironmentVariable('KEYLIME_SERVICE_ENTRA_AUDIENCE', '')
+param entraClient = readEnvironmentVariable('KEYLIME_SERVICE_ENTRA_CLIENT', '')
 param stateAccounts = 4
 param stateSku = 'Standard_GZRS'
 param instanceMemoryMB = 2048

@@ -54,6 +54,7 @@ namespace Keylime.Protocol;
 [JsonSerializable(typeof(Payloads.SealedKey))]
 [JsonSerializable(typeof(VaultKeyMessage))]
 [JsonSerializable(typeof(NoticeList))]
+[JsonSerializable(typeof(SignInMessage))]
 [JsonSerializable(typeof(Health))]
 [JsonSerializable(typeof(System.Text.Json.Nodes.JsonObject))]
 public sealed partial class ApiJson : JsonSerializerContext;

@@ -45,6 +45,7 @@ internal static class Cli
 
         var formats = new Formats(root);
         root.Subcommands.Add(LoginCommand.Create(surroundings, formats));
+        root.Subcommands.Add(LogoutCommand.Create(surroundings));
         root.Subcommands.Add(NodeCommands.Create(surroundings, formats));
         root.Subcommands.Add(PolicyCommands.Create(surroundings, formats));
         root.Subcommands.Add(WatchCommand.Create(surroundings, formats));

@@ -31,10 +31,11 @@ internal static class PolicyCommands
     private static Command Put(Surroundings surroundings, Formats formats)
     {
         var (name, file) = (Name(), new Argument<string>("FILE") { Description = "Keylime's JSON or ours, bare or signed; - reads the standard input." });
-        var command = new Command("put", "Store a policy, or replace it.") { name, file };
+        var group = new Option<string?>("--group") { Description = "The group of nodes that it is for, whose operators may change it; empty for all. Left out, it stays as it is." };
+        var command = new Command("put", "Store a policy, or replace it.") { name, file, group };
         command.SetAction(async (parsed, cancel) =>
         {
-            var path = PathOf(parsed.GetValue(name)!);
+            var path = PathOf(parsed.GetValue(name)!) + (parsed.GetValue(group) is { } owner ? $"?group={Uri.EscapeDataString(owner)}" : "");
             using var content = new ByteArrayContent(await ReadAsync(surroundings, parsed.GetValue(file)!, cancel));
             content.Headers.ContentType = new MediaTypeHeaderValue("application/json");
             using var api = new ServiceApi(Login.Load(surroundings));
@@ -94,8 +95,8 @@ internal static class PolicyCommands
     }
 
     private static void WriteList(Surroundings surroundings, Formats formats, ParseResult parsed, PolicyList policies) =>
-        Output.WriteList(surroundings, formats, parsed, policies, ApiJson.Default.PolicyList, ["policy", "kind", "paths", "excludes", "bytes", "updated", "signed by", "digest", "waits for approval"], policies.Policies.Select(static p => (string?[])
-            [p.Name, p.Kind.ToString().ToLowerInvariant(), $"{p.Paths}", $"{p.Excludes}", $"{p.Size}", Output.Time(p.UpdatedAt), string.Join(", ", p.Signers), p.Digest, p.ProposedDigest]));
+        Output.WriteList(surroundings, formats, parsed, policies, ApiJson.Default.PolicyList, ["policy", "kind", "group", "paths", "excludes", "bytes", "updated", "signed by", "digest", "waits for approval"], policies.Policies.Select(static p => (string?[])
+            [p.Name, p.Kind.ToString().ToLowerInvariant(), p.Group, $"{p.Paths}", $"{p.Excludes}", $"{p.Size}", Output.Time(p.UpdatedAt), string.Join(", ", p.Signers), p.Digest, p.ProposedDigest]));
 
     internal static async Task<byte[]> ReadAsync(Surroundings surroundings, string path, CancellationToken cancel)
     {

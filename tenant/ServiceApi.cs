@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Http.Headers;
-using System.Net.Security;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
@@ -10,47 +9,23 @@ using Keylime.Protocol.Api;
 
 namespace Keylime.Tenant;
 
-/// <summary>The service's API for operators. It trusts one CA and no other, and follows no redirect.</summary>
+/// <summary>The service's API for operators. It trusts the one CA that it was given, or else those of the system, and follows no redirect.</summary>
 internal sealed class ServiceApi : IDisposable
 {
     private const int PageSize = 1000;
 
     private readonly HttpClient _http;
     private readonly Uri _url;
+    private readonly TokenSource _token;
 
     public ServiceApi(Login login)
     {
         _url = login.Url;
-        var authorities = new X509Certificate2Collection();
-        try
-        {
-            authorities.ImportFromPem(login.CaPem);
-        }
-        catch (CryptographicException)
-        {
-            // an empty collection, which is refused next
-        }
-
-        if (authorities.Count == 0)
-            throw new CliException(Exits.Usage, "the CA file holds no certificate in PEM", "the service keeps it as ca.pem in its data directory");
-
-        var handler = new SocketsHttpHandler
-        {
-            AllowAutoRedirect = false,
-            ConnectTimeout = TimeSpan.FromSeconds(10),
-            SslOptions = new SslClientAuthenticationOptions
-            {
-                CertificateChainPolicy = new X509ChainPolicy
-                {
-                    TrustMode = X509ChainTrustMode.CustomRootTrust,
-                    RevocationMode = X509RevocationMode.NoCheck, // our own authority publishes no list
-                    DisableCertificateDownloads = true,
-                },
-            },
-        };
-        handler.SslOptions.CertificateChainPolicy.CustomTrustStore.AddRange(authorities);
+        _token = new TokenSource(login);
+        var handler = new SocketsHttpHandler { AllowAutoRedirect = false, ConnectTimeout = TimeSpan.FromSeconds(10) };
+        if (login.CaPem is { } pem)
+            handler.SslOptions.CertificateChainPolicy = TrustOnly(pem);
         _http = new HttpClient(handler) { BaseAddress = login.Url, Timeout = TimeSpan.FromSeconds(100) };
-        _http.DefaultRequestHeaders.Authorization = new AuthenticationHeaderValue("Bearer", login.Token);
     }
 
     /// <summary>When the service said that it is, with its last answer.</summary>
@@ -81,6 +56,8 @@ internal sealed class ServiceApi : IDisposable
             if (content is not null)
                 await content.LoadIntoBufferAsync(cancel); // its length goes ahead: what is sent in chunks does not pass every host of functions
             using var request = new HttpRequestMessage(method, path) { Content = content };
+            if (await _token.GetAsync(cancel) is { } token)
+                request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
             using var response = await _http.SendAsync(request, cancel);
             var body = await response.Content.ReadAsByteArrayAsync(cancel);
             LastDate = response.Headers.Date;
@@ -127,7 +104,35 @@ internal sealed class ServiceApi : IDisposable
         return all;
     }
 
-    public void Dispose() => _http.Dispose();
+    public void Dispose()
+    {
+        _http.Dispose();
+        _token.Dispose();
+    }
+
+    private static X509ChainPolicy TrustOnly(string pem)
+    {
+        var authorities = new X509Certificate2Collection();
+        try
+        {
+            authorities.ImportFromPem(pem);
+        }
+        catch (CryptographicException)
+        {
+            // an empty collection, which is refused next
+        }
+
+        if (authorities.Count == 0)
+            throw new CliException(Exits.Usage, "the CA file holds no certificate in PEM", "the service keeps it as ca.pem in its data directory");
+        var policy = new X509ChainPolicy
+        {
+            TrustMode = X509ChainTrustMode.CustomRootTrust,
+            RevocationMode = X509RevocationMode.NoCheck, // our own authority publishes no list
+            DisableCertificateDownloads = true,
+        };
+        policy.CustomTrustStore.AddRange(authorities);
+        return policy;
+    }
 
     private static string Query(string name, string? value) => value is null ? "" : $"&{name}={Uri.EscapeDataString(value)}";
 
@@ -146,7 +151,7 @@ internal sealed class ServiceApi : IDisposable
             : PlainText.From(problem.Detail);
         var hint = PlainText.From(problem?.Hint) is { Length: > 0 } told ? told : exit switch
         {
-            Exits.Refused => "the token is not this service's: log in again with its operator.token",
+            Exits.Refused => "what this tool was given does not open it: log in again, keylime login",
             Exits.NotFound => "keylime node list and keylime policy list tell what there is",
             Exits.Conflict => "look at it as it is now, and decide again",
             _ => "the service's log says more",

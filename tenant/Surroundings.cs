@@ -21,6 +21,9 @@ internal sealed record Surroundings
 
     public TimeProvider Clock { get; init; } = TimeProvider.System;
 
+    /// <summary>How Entra ID is reached; <see langword="null"/> for the usual way.</summary>
+    public Func<HttpMessageHandler>? IssuerHandler { get; init; }
+
     /// <summary>Where the login is kept: $XDG_CONFIG_HOME/keylime, or ~/.config/keylime.</summary>
     public string ConfigFolder => Path.Combine(
         Variable("XDG_CONFIG_HOME") is { Length: > 0 } home ? home : Path.Combine(Variable("HOME") ?? ".", ".config"), "keylime");

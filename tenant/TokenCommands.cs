@@ -25,12 +25,13 @@ internal static class TokenCommands
         var role = new Option<string>("--role") { Description = "operator, approver or auditor.", Required = true };
         role.AcceptOnlyFromAmong("operator", "approver", "auditor");
         var days = new Option<int?>("--days") { Description = "How long it lives; 90 if left out." };
+        var group = new Option<string?>("--group") { Description = "The one group of nodes that the role is for; the whole service if left out." };
         var file = new Option<string>("--token-file") { Description = "Where the token is written, for its owner only.", Required = true };
-        var command = new Command("create", "Make a token.") { name, role, days, file };
+        var command = new Command("create", "Make a token.") { name, role, group, days, file };
         command.SetAction(async (parsed, cancel) =>
         {
             using var api = new ServiceApi(Login.Load(surroundings));
-            var asked = new CreateToken(parsed.GetValue(name)!, Enum.Parse<AccessRole>(parsed.GetValue(role)!, ignoreCase: true)) { Days = parsed.GetValue(days) };
+            var asked = new CreateToken(parsed.GetValue(name)!, Enum.Parse<AccessRole>(parsed.GetValue(role)!, ignoreCase: true)) { Days = parsed.GetValue(days), Group = parsed.GetValue(group) };
             using var content = JsonContent.Create(asked, ApiJson.Default.CreateToken);
             await using var target = Surroundings.CreatePrivateFile(parsed.GetValue(file)!); // before the token is: it is told only once
             var made = await api.SendAsync(HttpMethod.Post, "/v1/tokens", content, ApiJson.Default.CreatedToken, cancel);
@@ -38,7 +39,7 @@ internal static class TokenCommands
             if (formats.IsJson(parsed))
                 Output.WriteJson(surroundings, made with { Token = "" }, ApiJson.Default.CreatedToken);
             else
-                surroundings.Out.WriteLine($"{PlainText.From(made.Name)}: {parsed.GetValue(role)}, until {Output.Time(made.ExpiresAt)}; kept in {PlainText.From(parsed.GetValue(file))}");
+                surroundings.Out.WriteLine($"{PlainText.From(made.Name)}: {parsed.GetValue(role)}{(made.Group is null ? "" : $" of the group {PlainText.From(made.Group)}")}, until {Output.Time(made.ExpiresAt)}; kept in {PlainText.From(parsed.GetValue(file))}");
             return Exits.Ok;
         });
         return command;
@@ -52,7 +53,7 @@ internal static class TokenCommands
         var command = new Command("prepare", "Make the first operator's token of a service that is not there yet, and print what to set as its --operator-token.") { name, file };
         command.SetAction(async (parsed, cancel) =>
         {
-            if (!AgentId.TryParse(parsed.GetValue(name), null, out var named))
+            if (!AgentId.TryParse(parsed.GetValue(name), null, out var named) || named.ToString().StartsWith("eyJ", StringComparison.Ordinal)) // as tokens of Entra ID begin
                 throw new CliException(Exits.Usage, "NAME is no name of a token", "1 to 80 of A-Z a-z 0-9 _ . - are expected");
             var token = Encoding.ASCII.GetBytes($"{named}.{Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32))}");
             await using var target = Surroundings.CreatePrivateFile(parsed.GetValue(file)!);
@@ -70,8 +71,8 @@ internal static class TokenCommands
         {
             using var api = new ServiceApi(Login.Load(surroundings));
             var list = await api.GetAsync("/v1/tokens", ApiJson.Default.TokenList, cancel);
-            Output.WriteList(surroundings, formats, parsed, list, ApiJson.Default.TokenList, ["token", "role", "created", "expires"],
-                list.Tokens.Select(static t => (string?[])[t.Name, t.Role.ToString().ToLowerInvariant(), Output.Time(t.CreatedAt), t.ExpiresAt is { } end ? Output.Time(end) : "never"]));
+            Output.WriteList(surroundings, formats, parsed, list, ApiJson.Default.TokenList, ["token", "role", "group", "created", "expires"],
+                list.Tokens.Select(static t => (string?[])[t.Name, t.Role.ToString().ToLowerInvariant(), t.Group, Output.Time(t.CreatedAt), t.ExpiresAt is { } end ? Output.Time(end) : "never"]));
             return Exits.Ok;
         });
         return command;

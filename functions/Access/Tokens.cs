@@ -26,6 +26,10 @@ internal static class Tokens
             return unread;
         if (!AgentId.TryParse(asked.Name, null, out _))
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_name", "name: 1 to 80 of A-Z a-z 0-9 _ . - are expected.");
+        if (JwtForm.IsLike(asked.Name))
+            return new Refusal(StatusCodes.Status400BadRequest, "invalid_name", "name: tokens of Entra ID begin with 'eyJ', and no other may.");
+        if (asked.Group is { } group && !AgentId.TryParse(group, null, out _))
+            return new Refusal(StatusCodes.Status400BadRequest, "invalid_group", "group: 1 to 80 of A-Z a-z 0-9 _ . - are expected.");
         if (asked.Days is < 1 or > MaxDays)
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_days", $"days: {asked.Days} is not from 1 to {MaxDays}.");
 
@@ -36,10 +40,10 @@ internal static class Tokens
 
         // Told first: there is never a token that nobody was told of. Who lost the answer has lost the token: it is revoked, and another one made.
         await events.AddAsync(EventRecord.Of(EventRecord.Service, now, EventTypes.TokenCreated,
-            $"{context.CallerName()} makes the token '{asked.Name}' of the role {AccessTokens.NameOf(asked.Role)}, until {expires:u}.", asked.Name), cancel);
-        if (await tokens.TryCreateAsync(asked.Name, asked.Role, expires, cancel) is not { } token)
+            $"{context.CallerName()} makes the token '{asked.Name}' of the role {AccessTokens.NameOf(asked.Role)}{(asked.Group is null ? "" : $" of the group '{asked.Group}'")}, until {expires:u}.", asked.Name), cancel);
+        if (await tokens.TryCreateAsync(asked.Name, asked.Role, asked.Group, expires, cancel) is not { } token)
             return Taken(asked.Name);
-        return Answer.Json(StatusCodes.Status201Created, new CreatedToken(asked.Name, asked.Role, token, expires), ApiJson.Default.CreatedToken);
+        return Answer.Json(StatusCodes.Status201Created, new CreatedToken(asked.Name, asked.Role, token, expires) { Group = asked.Group }, ApiJson.Default.CreatedToken);
     }
 
     private static Refusal Taken(string name) =>
@@ -47,7 +51,7 @@ internal static class Tokens
 
     private static async Task<IResult> ListAsync(IRecordStore<AccessToken> store, CancellationToken cancel) => Answer.Json(
         StatusCodes.Status200OK,
-        new TokenList([.. (await store.AllAsync(cancel)).Select(static t => new TokenSummary(t.Name, t.Role, t.CreatedAt) { ExpiresAt = t.ExpiresAt })]),
+        new TokenList([.. (await store.AllAsync(cancel)).Select(static t => new TokenSummary(t.Name, t.Role, t.CreatedAt) { ExpiresAt = t.ExpiresAt, Group = t.Group })]),
         ApiJson.Default.TokenList);
 
     private static async Task<IResult> RevokeAsync(
@@ -55,7 +59,7 @@ internal static class Tokens
     {
         while (AgentId.TryParse(name, null, out _) && await store.FindAsync(name, cancel) is { } stored)
         {
-            if (context.Features.Get<GrantedToken>()?.Name == name)
+            if (context.Features.Get<Grant>()?.Token == name)
                 return new Refusal(StatusCodes.Status409Conflict, "own_token", "A token does not revoke itself.") { Hint = "Use another token of the role operator." };
 
             if (stored.Value.ExpiresAt <= clock.GetUtcNow() && AccessTokens.IsFirst(name))

@@ -1,4 +1,5 @@
-using Keylime.Functions.Keys;
+using Keylime.Functions.Access;
+using Keylime.Functions.Nodes;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Verifier;
 using Keylime.Protocol;
@@ -10,8 +11,11 @@ namespace Keylime.Functions.Hosting;
 /// no token of the right kind, no handler.
 /// </summary>
 internal sealed class Gate(
-    RequestDelegate next, AccessTokens tokens, INodeStore nodes, IEventStore events, RateLimits limits, TimeProvider clock, ServiceOptions options)
+    RequestDelegate next, Credentials credentials, INodeStore nodes, IEventStore events, RateLimits limits, TimeProvider clock, ServiceOptions options)
 {
+    /// <summary>The longest token that is looked at, in bytes: Entra ID's have up to two hundred roles in them.</summary>
+    public const int MaxBearer = 16 * 1024;
+
     // Each way in which the host forwards a client's request adds one of these, so a request that has any is not the host's own.
     private static readonly string[] ForwardedHeaders = ["X-Forwarded-Host", "X-Forwarded-For", "X-Forwarded-Proto", "x-ms-invocation-id", "X-ARR-LOG-ID", "Forwarded"];
 
@@ -39,9 +43,17 @@ internal sealed class Gate(
             return IsHostsOwn(context) ? null : new Refusal(StatusCodes.Status403Forbidden, "host_only", "Only the Functions host calls this, on its own behalf.");
 
         var bearer = Bearer(context);
-        var granted = bearer is not null && (rules.Callers & Caller.Readers) != 0 ? await tokens.FindAsync(bearer, context.RequestAborted) : null;
-        if (granted is not null && (rules.Callers & granted.Caller) == 0 && !rules.Callers.HasFlag(Caller.Anyone))
-            return await RefuseRoleAsync(context, endpoint, granted);
+        var credential = bearer is not null && (rules.Callers & Caller.Readers) != 0 ? await credentials.FindAsync(bearer, context.RequestAborted) : null;
+        var granted = (credential as Credential.Good)?.Grant;
+        var scope = granted?.ScopeFor(rules.Callers);
+        if (!rules.Callers.HasFlag(Caller.Anyone))
+        {
+            if (granted is not null && scope is null)
+                return await RefuseRoleAsync(context, endpoint, granted);
+            if (credential is not null and not Credential.Good and not Credential.Unknown)
+                return await RefuseEntraAsync(context, credential);
+        }
+
         if (granted is null && rules.Callers is not Caller.Anyone && (rules.Callers & Caller.Agent) == 0)
             return await RefuseTokenAsync(context, bearer);
 
@@ -52,8 +64,17 @@ internal sealed class Gate(
             return rules.Callers.HasFlag(Caller.Anyone) ? null : await CheckAgentAsync(context, id, bearer);
 
         context.Features.Set(granted);
-        return null;
+        context.Features.Set(scope);
+        return scope is null || scope.IsAll ? null : await CheckScopeAsync(context, endpoint, rules, granted, scope, id);
     }
+
+    // Of a node of others nothing is said, not even that it is there.
+    private async Task<Refusal?> CheckScopeAsync(HttpContext context, RouteEndpoint endpoint, RouteRules rules, Grant granted, CallerScope scope, AgentId id) => rules.Scoped switch
+    {
+        Scoping.Handler => null,
+        Scoping.Node when context.Request.RouteValues.ContainsKey("id") => await nodes.FindAsync(id, scope, context.RequestAborted) is null ? GetNode.NotFound(id) : null,
+        _ => await RefuseScopeAsync(context, endpoint, granted, scope),
+    };
 
     private async Task<Refusal?> CheckAgentAsync(HttpContext context, AgentId id, string? token)
     {
@@ -76,14 +97,47 @@ internal sealed class Gate(
         return null;
     }
 
-    private async Task<Refusal> RefuseRoleAsync(HttpContext context, RouteEndpoint endpoint, GrantedToken granted)
+    private async Task<Refusal> RefuseRoleAsync(HttpContext context, RouteEndpoint endpoint, Grant granted)
     {
-        var role = granted.Caller.ToString().ToLowerInvariant();
-        await events.AddAsync(EventRecord.OncePerMinute(EventRecord.Service, clock.GetUtcNow(), EventTypes.TokenRefused,
-            $"The token '{granted.Name}', of the role {role}, was used for {context.Request.Method} {endpoint.RoutePattern.RawText}, which that role may not do.", granted.Name), context.RequestAborted);
-        return new Refusal(StatusCodes.Status403Forbidden, "wrong_role", $"The token '{granted.Name}' is of the role {role}, which may not do this.")
+        await TellRefusedAsync(context, endpoint, granted);
+        return new Refusal(StatusCodes.Status403Forbidden, "wrong_role", $"{granted.Who} is of the role {granted.RolesInWords}, which may not do this.")
         { Hint = $"Who may is: {(endpoint.Metadata.GetMetadata<RouteRules>()!.Callers & Caller.Readers).ToString().ToLowerInvariant()}." };
     }
+
+    private async Task<Refusal> RefuseScopeAsync(HttpContext context, RouteEndpoint endpoint, Grant granted, CallerScope scope)
+    {
+        await TellRefusedAsync(context, endpoint, granted);
+        return new Refusal(StatusCodes.Status403Forbidden, "scoped_role", $"{granted.Who} has a role for the nodes of {scope} alone, which may not do this: it is not about one group.")
+        { Hint = "It needs the same role for the whole service, without a group." };
+    }
+
+    private Task TellRefusedAsync(HttpContext context, RouteEndpoint endpoint, Grant granted) => events.AddAsync(
+        EventRecord.OncePerMinute(EventRecord.Service, clock.GetUtcNow(), EventTypes.TokenRefused,
+            $"{granted.Who}, of the role {granted.RolesInWords}, was used for {context.Request.Method} {endpoint.RoutePattern.RawText}, which that role may not do.", CauseOf(granted.Token ?? granted.Name)),
+        context.RequestAborted);
+
+    private async Task<Refusal> RefuseEntraAsync(HttpContext context, Credential credential)
+    {
+        if (limits.CheckAddress(context) is { } limited)
+            return limited; // whoever guesses is slowed down
+        switch (credential)
+        {
+            case Credential.Refused { Why: var why }:
+                await events.AddAsync(EventRecord.OncePerMinute(EventRecord.Service, clock.GetUtcNow(), EventTypes.TokenRefused, $"Somebody came with a token of Entra ID: {why}", "entra"), context.RequestAborted);
+                return Unauthorized(context, why);
+            case Credential.NoRole { Name: var name }:
+                await events.AddAsync(EventRecord.OncePerMinute(EventRecord.Service, clock.GetUtcNow(), EventTypes.TokenRefused, $"'{name}' signed in at Entra ID and has no role of this service.", CauseOf(name)), context.RequestAborted);
+                return new Refusal(StatusCodes.Status403Forbidden, "no_role", $"'{name}' has no role of this service, which may not do this.")
+                { Hint = "An administrator of the directory gives the app role Keylime.Operator, Keylime.Approver or Keylime.Auditor, or one of them with :GROUP behind it." };
+            case Credential.Undecided { Why: var why }:
+                return new Refusal(StatusCodes.Status503ServiceUnavailable, "issuer_unavailable", why) { RetryAfter = (int)EntraKeys.Pause.TotalSeconds, Hint = "The service's own tokens work meanwhile." };
+            default:
+                throw new System.Diagnostics.UnreachableException();
+        }
+    }
+
+    // A key of a row takes not every character that a name has.
+    private static string CauseOf(string name) => EntraNames.IdIn(name) ?? name;
 
     private async Task<Refusal> RefuseTokenAsync(HttpContext context, string? bearer)
     {
@@ -110,7 +164,7 @@ internal sealed class Gate(
     private static string? Bearer(HttpContext context)
     {
         const string scheme = "Bearer ";
-        return context.Request.Headers.Authorization is [{ Length: > 7 and < 4096 } only] && only.StartsWith(scheme, StringComparison.OrdinalIgnoreCase)
+        return context.Request.Headers.Authorization is [{ Length: > 7 and <= MaxBearer } only] && only.StartsWith(scheme, StringComparison.OrdinalIgnoreCase)
             ? only[scheme.Length..].Trim()
             : null;
     }

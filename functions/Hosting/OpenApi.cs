@@ -52,6 +52,7 @@ internal static partial class OpenApi
         {
             ["summary"] = doc.Summary,
             ["x-callers"] = new JsonArray([.. Enum.GetValues<Caller>().Where(c => System.Numerics.BitOperations.IsPow2((int)c) && rules.Callers.HasFlag(c)).Select(c => (JsonNode)c.ToString())]),
+            ["x-roles-of-groups"] = rules.Scoped != Scoping.Refused,
             ["security"] = rules.Callers == Caller.Anyone ? new JsonArray() : new JsonArray(new JsonObject { ["bearer"] = new JsonArray() }),
             ["parameters"] = new JsonArray([.. Parameter().Matches(path).Select(static m => (JsonNode)PathParameter(m.Groups[1].Value)), .. doc.Query.Select(QueryParameters.Describe)]),
             ["responses"] = new JsonObject { ["default"] = new JsonObject { ["description"] = "Not done; the body says why.", ["content"] = Refusal(rules, schemas) } },

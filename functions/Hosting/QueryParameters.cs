@@ -16,6 +16,7 @@ internal static class QueryParameters
     public const string Limit = "limit";
     public const string Digest = "digest";
     public const string Node = "node";
+    public const string Group = "group";
 
     /// <summary>The same, where places have numbers.</summary>
     public const string AfterNumber = "after (number)";
@@ -38,6 +39,7 @@ internal static class QueryParameters
             Limit => ("So many at most.", new JsonObject { ["type"] = "integer", ["minimum"] = 1, ["maximum"] = Paging.MaxLimit, ["default"] = Paging.DefaultLimit }),
             Digest => ("An earlier text, by its SHA-256 in hex.", Text()),
             Node => ("Only this node.", Text()),
+            Group => ("The group of nodes that it is for; empty for all. What is left out stays as it is.", Text()),
             _ => throw new ArgumentOutOfRangeException(nameof(name), name, "No query parameter of that name."),
         };
         return new JsonObject { ["name"] = name == AfterNumber ? After : name, ["in"] = "query", ["description"] = description, ["schema"] = schema };

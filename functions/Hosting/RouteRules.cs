@@ -43,11 +43,27 @@ internal enum ApiFamily
     Own,
 }
 
+/// <summary>What a route knows of callers whose role is for groups of nodes alone.</summary>
+internal enum Scoping
+{
+    /// <summary>Nothing: they may not.</summary>
+    Refused,
+
+    /// <summary>It is about the node that the path names: they may, if that is of their groups.</summary>
+    Node,
+
+    /// <summary>It asks for <see cref="Access.CallerScope"/> itself.</summary>
+    Handler,
+}
+
 /// <summary>What holds for a route. A route without rules answers nobody.</summary>
 /// <param name="MaxBody">In bytes; what is longer gets 413.</param>
 /// <param name="PlainHttp">True where the listener without TLS answers too.</param>
 internal sealed record RouteRules(Caller Callers, ApiFamily Family, long MaxBody = RouteRules.NoBody, bool PlainHttp = false)
 {
+    /// <summary>What callers may do here whose role is for groups of nodes alone.</summary>
+    public Scoping Scoped { get; init; } = Scoping.Refused;
+
     public const long NoBody = 4 * 1024;
     public const long RegistrarBody = 256 * 1024;
     public const long SessionBody = 64 * 1024;

@@ -4,6 +4,7 @@ using System.Security.Authentication;
 using Azure.Core;
 using Azure.Identity;
 using Keylime.Attestation;
+using Keylime.Functions.Access;
 using Keylime.Functions.Identity;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Nodes;
@@ -72,6 +73,7 @@ internal static partial class Service
     {
         GetHealth.Map(routes);
         GetVersion.Map(routes);
+        SignIn.Map(routes);
         OpenApi.Map(routes);
         MetricsRoute.Map(routes);
         RegistrarRoutes.Map(routes);
@@ -87,6 +89,7 @@ internal static partial class Service
         services.AddSingleton(TimeProvider.System);
         services.AddSingleton(provider => new LocalCertificates(options.Data, options.Names, provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton<AccessTokens>();
+        services.AddAccess(options);
         // What instances share they must all be able to open; the vault is what all of them have.
         services.AddSingleton<IKeyRing>(provider => options is { UsesAzure: true, KeyVault: not null }
             ? KeyRing.LoadOrCreateAsync(

@@ -58,6 +58,17 @@ internal sealed record ServiceOptions
     /// <summary>The first operator's token: its name, and the SHA-256 of the whole.</summary>
     public (string Name, byte[] Hash)? OperatorToken { get; init; }
 
+    /// <summary>The directory of Microsoft Entra ID whose tokens are taken; <see langword="null"/> where none is.</summary>
+    public string? EntraTenant { get; init; }
+
+    /// <summary>What the <c>aud</c> of its tokens may be: the service's own application, by its client id or its URI.</summary>
+    public IReadOnlyList<string> EntraAudiences { get; init; } = [];
+
+    public Uri EntraAuthority { get; init; } = new("https://login.microsoftonline.com");
+
+    /// <summary>The application that people sign in with, where it is another one than the service's own.</summary>
+    public string? EntraClient { get; init; }
+
     public bool UsesAzure => AzureAccounts.Count > 0 || AzureConnections is not null;
 
     /// <summary>Whether the Functions host hands out what is in the queues.</summary>

@@ -73,6 +73,8 @@ internal static partial class Settings
             yield return "--registrar-http: under the Functions host there is no listener but the host's.";
         if (read is { HandlerPort: not null, UsesAzure: false })
             yield return "--azure-account: it is missing. Under the Functions host the data directory goes with the instance, and all state with it.";
+        if (read is { EntraTenant: not null, EntraAudiences.Count: 0 })
+            yield return "--entra-audience: it is missing. Without it tokens that were made for any other application would do.";
         foreach (var twice in read.AzureAccounts.GroupBy(static a => a).Where(static group => group.Count() > 1))
             yield return $"--azure-account: '{twice.Key}' is named twice.";
     }

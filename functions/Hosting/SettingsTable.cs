@@ -12,6 +12,7 @@ internal static class SettingsTable
     private const int MostMegabytes = 4096;
     private const int LongestKeyName = 127; // of Key Vault
     private const string Days = "a whole number of days from 1 to 36500 with d behind it, as in 365d";
+    private const string Guid36 = "a GUID, as 00000000-0000-0000-0000-000000000000";
     private const string KeyName = "the name of a key: 1 to 127 of A-Z a-z 0-9 -";
 
     public static IReadOnlyList<Setting> All { get; } =
@@ -50,6 +51,14 @@ internal static class SettingsTable
         new("operator-token", "NAME:SHA256", "NAME:SHA256, with 64 hex digits, as 'keylime token prepare' prints it",
             "the first operator's token, by its name and hash; then no token is made here and kept in a file, as is right where the data directory does not last",
             static (o, v) => PreparedToken(v) is { } token ? o with { OperatorToken = token } : null),
+        new("entra-tenant", "GUID", Guid36, "the directory of Microsoft Entra ID whose users and programs may sign in, by the roles that they have there",
+            static (o, v) => IsGuid(v) ? o with { EntraTenant = v.ToLowerInvariant() } : null),
+        Setting.Several("entra-audience", "ID", "the client id of the service's application, or its URI", "what tokens of Entra ID must be made for: the service's application, by its client id or its URI",
+            static v => IsGuid(v) || Uri.TryCreate(v, UriKind.Absolute, out _), static (o, all) => o with { EntraAudiences = [.. o.EntraAudiences, .. all] }) with { Needs = "entra-tenant" },
+        new("entra-authority", "URL", "https://HOST, without a path", "where Entra ID is (default https://login.microsoftonline.com; sovereign clouds have others)",
+            static (o, v) => Uri.TryCreate(v, UriKind.Absolute, out var url) && url is { Scheme: "https", AbsolutePath: "/", Query: "", UserInfo: "" } ? o with { EntraAuthority = url } : null) { Needs = "entra-tenant" },
+        new("entra-client", "GUID", Guid36, "the application that 'keylime login --entra' signs in with (default: the first --entra-audience that is a client id)",
+            static (o, v) => IsGuid(v) ? o with { EntraClient = v.ToLowerInvariant() } : null) { Needs = "entra-tenant" },
         Setting.Several("allow-outbound", "HOST:PORT", "HOST:PORT", "where outgoing requests may go, though it is not public or not HTTPS",
             static v => v.LastIndexOf(':') > 0, static (o, all) => o with { AllowedOutbound = [.. o.AllowedOutbound, .. all] }),
         new("trace-ratio", "NUMBER", "a number from 0 to 1, as in 0.05", "how many of all requests are traced, where traces are sent at all (default 0.05; docs/telemetry.md)",
@@ -57,9 +66,11 @@ internal static class SettingsTable
     ];
 
     private static (string Name, byte[] Hash)? PreparedToken(string value) =>
-        value.Split(':') is [var name, { Length: 2 * SHA256.HashSizeInBytes } hex] && Protocol.AgentId.TryParse(name, null, out _) && hex.All(char.IsAsciiHexDigit)
+        value.Split(':') is [var name, { Length: 2 * SHA256.HashSizeInBytes } hex] && Protocol.AgentId.TryParse(name, null, out _) && !Access.JwtForm.IsLike(name) && hex.All(char.IsAsciiHexDigit)
             ? (name, Convert.FromHexString(hex))
             : null;
+
+    private static bool IsGuid(string value) => Guid.TryParseExact(value, "D", out _);
 
     private static bool IsKeyName(string value) => value.Length is > 0 and <= LongestKeyName && value.All(static c => char.IsAsciiLetterOrDigit(c) || c == '-');
 

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Keys;
 using Keylime.Functions.Nodes;
@@ -36,7 +37,7 @@ internal static class EnrolmentRuleRoutes
             return unread;
         if (Objection(rule, use.Options) is { } objection)
             return Bad(objection);
-        if (rule.Node is { } enrol && await EnrolNodes.ObjectionAsync(enrol, "node.", use.Policies, cancel) is { } node)
+        if (rule.Node is { } enrol && await EnrolNodes.ObjectionAsync(enrol, "node.", use.Policies, CallerScope.All, cancel) is { } node)
             return node;
 
         byte[]? secret = null;

@@ -1,14 +1,12 @@
 using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol.Api;
 
 namespace Keylime.Functions.Keys;
-
-/// <summary>Whoever came with a token that opens something.</summary>
-internal sealed record GrantedToken(string Name, Caller Caller);
 
 /// <summary>
 /// Tokens of people and programs: <c>name.secret</c>, of which the store has the hash. The first ones, one a role, are made at the first start and kept in
@@ -20,21 +18,22 @@ internal sealed class AccessTokens(IRecordStore<AccessToken> store, ServiceOptio
     private const int MinSecret = 32;
     private const int MaxTries = 3;
 
-    /// <summary>The token's name and role, if it is one, and has not expired.</summary>
-    public async Task<GrantedToken?> FindAsync(string token, CancellationToken cancel)
+    /// <summary>What the token opens, if it is one, and has not expired.</summary>
+    public async Task<Grant?> FindAsync(string token, CancellationToken cancel)
     {
         if (!TrySplit(token, out var name, out _) || await store.FindAsync(name, cancel) is not { Value: var known })
             return null;
         return CryptographicOperations.FixedTimeEquals(Hash(token), known.Hash.Span) && (known.ExpiresAt is not { } end || end > clock.GetUtcNow())
-            ? new GrantedToken(name, CallerOf(known.Role))
+            ? new Grant($"token {name}", [new GrantedRole(CallerOf(known.Role), known.Group)]) { Token = name }
             : null;
     }
 
     /// <returns>The token, which nobody is told again; <see langword="null"/> if the name is taken.</returns>
-    public async Task<string?> TryCreateAsync(string name, AccessRole role, DateTimeOffset? expiresAt, CancellationToken cancel)
+    /// <param name="group">Of nodes, where the role is for one group alone.</param>
+    public async Task<string?> TryCreateAsync(string name, AccessRole role, string? group, DateTimeOffset? expiresAt, CancellationToken cancel)
     {
         var token = $"{name}.{Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(SecretSize))}";
-        return await store.TryAddAsync(Record(name, role, token, expiresAt), cancel) ? token : null;
+        return await store.TryAddAsync(Record(name, role, token, expiresAt) with { Group = group }, cancel) ? token : null;
     }
 
     /// <summary>Makes a token dead at once, and for ever.</summary>

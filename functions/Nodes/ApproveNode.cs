@@ -1,3 +1,4 @@
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
@@ -12,7 +13,7 @@ internal static partial class ApproveNode
     private const int MaxTries = 5;
 
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapPost("/v1/nodes/{id}/approve", HandleAsync).Under(new(Caller.Operator | Caller.Approver, ApiFamily.Own, RouteRules.NodeBody),
+        routes.MapPost("/v1/nodes/{id}/approve", HandleAsync).Under(new(Caller.Operator | Caller.Approver, ApiFamily.Own, RouteRules.NodeBody) { Scoped = Scoping.Handler },
             new("Admit a waiting node, or the new key of a known one.", ApiJson.Default.ApproveNode, ApiJson.Default.NodeDetails) { OrStatus = StatusCodes.Status201Created });
 
     private static async Task<IResult> HandleAsync(
@@ -23,8 +24,13 @@ internal static partial class ApproveNode
 
         for (var tries = 0; tries < MaxTries; tries++)
         {
-            if (await use.Nodes.FindAsync(id, cancel) is not { } stored)
+            // Of what is of other groups, or waits with another key than the caller knows, nothing is told.
+            if (await use.Nodes.FindAsync(id, cancel) is not { } stored || !EnrolNodes.MayAdmit(stored.Value, context.Scope())
+                || !context.Scope().Covers(stored.Value) && !IsNamed(stored.Value, asked))
+            {
                 return GetNode.NotFound(id);
+            }
+
             if (stored.Value.RetiredAt is not null)
                 return new Refusal(StatusCodes.Status409Conflict, "retired", $"'{id}' is retired.") { Hint = $"keylime node reactivate {id}" };
 
@@ -33,7 +39,7 @@ internal static partial class ApproveNode
             var registration = await use.Registrations.FindAsync(id.ToString(), cancel);
             var waits = stored.Value.Waiting is not null;
             var settings = (asked.Node ?? new EnrolNode()) with { AttestationKeyName = asked.AttestationKeyName };
-            if (waits && await EnrolNodes.ObjectionAsync(settings, "", use.Policies, cancel) is { } objection)
+            if (waits && await EnrolNodes.ObjectionAsync(settings, "", use.Policies, context.Scope(), cancel) is { } objection)
                 return objection;
             if (!waits && EnrolNodes.PolicyDifference(stored.Value, With(stored.Value, settings)) is { } otherwise)
             {
@@ -63,13 +69,13 @@ internal static partial class ApproveNode
             {
                 return new Refusal(StatusCodes.Status409Conflict, "other_key", $"attestationKeyName: the key that waits is {proposed}, not {asked.AttestationKeyName}.");
             }
-            else if (!waits && !string.Equals(Convert.ToHexStringLower(stored.Value.AttestationKeyName.Span), asked.AttestationKeyName, StringComparison.OrdinalIgnoreCase))
+            else if (!waits && !IsNamed(stored.Value, asked))
             {
                 return new Refusal(StatusCodes.Status409Conflict, "nothing_to_approve", $"'{id}' is admitted, and no other key of its TPM waits for approval.");
             }
 
             return waits
-                ? await EnrolNodes.EnrolAsync(id, settings, context.CallerName(), use, cancel)
+                ? await EnrolNodes.EnrolAsync(id, settings, context.CallerName(), context.Scope(), use, cancel)
                 : await EnrolNodes.AnswerAsync(StatusCodes.Status200OK, stored.Value, use.Verdicts, await use.Heartbeat.NowAsync(cancel), cancel);
         }
 
@@ -88,6 +94,9 @@ internal static partial class ApproveNode
             Proposal = null,
             Offer = null,
         }, CancellationToken.None);
+
+    private static bool IsNamed(Node node, Protocol.Api.ApproveNode asked) =>
+        string.Equals(Convert.ToHexStringLower(node.AttestationKeyName.Span), asked.AttestationKeyName, StringComparison.OrdinalIgnoreCase);
 
     // Only what was asked for counts: who approves a key says nothing of policies.
     private static Node With(Node node, EnrolNode wanted) => node with

@@ -1,5 +1,6 @@
 using System.Security.Cryptography;
 using Keylime.Attestation;
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Policies;
 using Keylime.Functions.Storage;
@@ -20,7 +21,7 @@ internal static partial class EnrolNodes
     private const int MaxTries = 3;
 
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapPut("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own, RouteRules.NodeBody),
+        routes.MapPut("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own, RouteRules.NodeBody) { Scoped = Scoping.Handler },
             new("Admit a registered agent, and pin its attestation key.", ApiJson.Default.EnrolNode, ApiJson.Default.NodeDetails, StatusCodes.Status201Created) { OrStatus = StatusCodes.Status200OK });
 
     /// <summary>What the handler works with.</summary>
@@ -32,15 +33,20 @@ internal static partial class EnrolNodes
     {
         if (!(await RequestBody.ReadJsonAsync(context, ApiJson.Default.EnrolNode, cancel)).TryGet(out var asked, out var unread))
             return unread;
-        return await EnrolAsync(id, asked, context.CallerName(), use, cancel);
+        return await EnrolAsync(id, asked, context.CallerName(), context.Scope(), use, cancel);
     }
 
     /// <summary>Admits the agent, unless it is there otherwise.</summary>
-    public static async Task<IResult> EnrolAsync(AgentId id, EnrolNode asked, string by, Dependencies use, CancellationToken cancel)
+    public static async Task<IResult> EnrolAsync(AgentId id, EnrolNode asked, string by, CallerScope scope, Dependencies use, CancellationToken cancel)
     {
-        if (await ObjectionAsync(asked, "", use.Policies, cancel) is { } objection)
+        if (await ObjectionAsync(asked, "", use.Policies, scope, cancel) is { } objection)
             return objection;
-        if (await use.Registrations.FindAsync(id.ToString(), cancel) is not { Value: var registration })
+        if (!scope.IsAll && asked.AttestationKeyName is null)
+            return KeyNameNeeded();
+        var found = await use.Registrations.FindAsync(id.ToString(), cancel);
+        if (!scope.IsAll && (found is not { Value: { Active: true, AttestationKey: var key } } || !IsNamed(key, asked)))
+            return GetNode.NotFound(id); // who does not know its key is told nothing of it
+        if (found is not { Value: var registration })
         {
             return new Refusal(StatusCodes.Status409Conflict, "not_registered", $"No agent has registered as '{id}'.")
             { Hint = "Start its agent first: it registers by itself." };
@@ -60,6 +66,8 @@ internal static partial class EnrolNodes
         for (var tries = 0; tries < MaxTries; tries++)
         {
             var stored = await use.Nodes.FindAsync(id, cancel);
+            if (stored is not null && !MayAdmit(stored.Value, scope))
+                return GetNode.NotFound(id);
             var next = use.Maker.Make(registration, asked, now, stored?.Value) with { AdmittedBy = by };
             if (stored is { Value: { RetiredAt: null, Waiting: null } known })
             {
@@ -85,10 +93,25 @@ internal static partial class EnrolNodes
         return new Refusal(StatusCodes.Status409Conflict, "conflict", "Somebody else changes this node at this moment; try again.");
     }
 
+    /// <summary>Whether a caller may admit it: what is of the caller's groups, and what waits and is of nobody's yet.</summary>
+    public static bool MayAdmit(Node node, CallerScope scope) => scope.Covers(node) || node is { Waiting: not null, Group: null };
+
+    public static Refusal OtherGroup(CallerScope scope) =>
+        new(StatusCodes.Status403Forbidden, "other_group", $"group: one of {scope} is expected, the groups that this role is for.") { Hint = "keylime node … --group GROUP" };
+
+    /// <summary>A machine that belongs to nobody yet is anybody's who has been at it: who names its key has.</summary>
+    private static Refusal KeyNameNeeded() => new(StatusCodes.Status403Forbidden, "key_name_needed", "attestationKeyName: is expected of a caller whose role is for groups of nodes alone.")
+    { Hint = "An operator of the whole service tells it, or the machine itself." };
+
+    private static bool IsNamed(ReadOnlyMemory<byte> key, EnrolNode asked) => string.Equals(KeyNames.Of(key), asked.AttestationKeyName, StringComparison.OrdinalIgnoreCase);
+
     /// <summary>What is wrong with what a node is to be enrolled with.</summary>
     /// <param name="where">In front of the member's name.</param>
-    public static async Task<Refusal?> ObjectionAsync(EnrolNode asked, string where, IRecordStore<PolicyRecord> policies, CancellationToken cancel)
+    /// <param name="scope">Of who asks: into other groups nothing is enrolled, and other groups' policies are none.</param>
+    public static async Task<Refusal?> ObjectionAsync(EnrolNode asked, string where, IRecordStore<PolicyRecord> policies, CallerScope scope, CancellationToken cancel)
     {
+        if (!scope.Covers(asked.Group))
+            return OtherGroup(scope);
         if (asked.RuntimePolicy is { } policy && !PolicyNames.IsValid(policy))
             return Bad("invalid_node", $"{where}runtimePolicy: {PolicyNames.Expected}");
         if (asked.IntervalSeconds is < MinInterval or > MaxInterval)
@@ -101,12 +124,19 @@ internal static partial class EnrolNodes
             return Bad("invalid_node", $"{where}pcrs: {error}");
         if (asked.BootPolicy is { } boot && !PolicyNames.IsValid(boot))
             return Bad("invalid_node", $"{where}bootPolicy: {PolicyNames.Expected}");
+        return await PolicyObjectionAsync(asked, where, policies, scope, cancel);
+    }
+
+    /// <summary>What is wrong with the policies that a node is to be judged by.</summary>
+    public static async Task<Refusal?> PolicyObjectionAsync(EnrolNode asked, string where, IRecordStore<PolicyRecord> policies, CallerScope scope, CancellationToken cancel)
+    {
         return await WantAsync(asked.RuntimePolicy, "runtimePolicy", PolicyKind.Runtime) ?? await WantAsync(asked.BootPolicy, "bootPolicy", PolicyKind.Boot);
 
         async Task<Refusal?> WantAsync(string? name, string member, PolicyKind kind) =>
-            name is null ? null : await policies.FindAsync(name, cancel) switch
+            name is null ? null : await policies.FindAsync(name, scope, cancel) switch
             {
                 null => Bad("no_such_policy", $"{where}{member}: there is no policy '{name}'.", "Put it first: keylime policy put NAME FILE."),
+                { Value.Group: { } owner } when owner != asked.Group => Bad("other_groups_policy", $"{where}{member}: '{name}' is a policy of the group '{owner}', whose operators would decide about this node, which is not of it."),
                 { Value.Kind: var other } when other != kind => Bad("wrong_policy", $"{where}{member}: '{name}' is a {other.ToString().ToLowerInvariant()} policy."),
                 _ => null,
             };

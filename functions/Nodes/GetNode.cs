@@ -1,3 +1,4 @@
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Verifier;
@@ -9,15 +10,15 @@ namespace Keylime.Functions.Nodes;
 internal static class GetNode
 {
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapGet("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Readers, ApiFamily.Own), new("A node, with its last verdict.", null, ApiJson.Default.NodeDetails));
+        routes.MapGet("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Readers, ApiFamily.Own) { Scoped = Scoping.Node }, new("A node, with its last verdict.", null, ApiJson.Default.NodeDetails));
 
     public static Refusal NotFound(AgentId id) =>
         new(StatusCodes.Status404NotFound, "no_such_node", $"There is no node '{id}'.") { Hint = "keylime node list (GET /v1/nodes) tells which there are." };
 
     private static async Task<IResult> HandleAsync(
-        AgentId id, INodeStore nodes, IRecordStore<Registration> registrations, IVerdictStore verdicts, Settlement settlement, Heartbeat heartbeat, CancellationToken cancel)
+        AgentId id, HttpContext context, INodeStore nodes, IRecordStore<Registration> registrations, IVerdictStore verdicts, Settlement settlement, Heartbeat heartbeat, CancellationToken cancel)
     {
-        if (await nodes.FindAsync(id, cancel) is not { } stored)
+        if (await nodes.FindAsync(id, context.Scope(), cancel) is not { } stored)
             return NotFound(id);
 
         // A verdict that a crash left between the history and the row is brought in before anybody is told an older one.

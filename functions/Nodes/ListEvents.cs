@@ -1,4 +1,5 @@
 using System.Globalization;
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
@@ -17,11 +18,11 @@ internal static class ListEvents
     public static void Map(IEndpointRouteBuilder routes)
     {
         var rules = new RouteRules(Caller.Readers, ApiFamily.Own);
-        routes.MapGet("/v1/nodes/{id}/events", HandleNodeAsync).Under(rules, new("What happened to a node, newest first.", null, ApiJson.Default.EventList)
+        routes.MapGet("/v1/nodes/{id}/events", HandleNodeAsync).Under(rules with { Scoped = Scoping.Node }, new("What happened to a node, newest first.", null, ApiJson.Default.EventList)
         {
             Query = [QueryParameters.Type, QueryParameters.Since, QueryParameters.Until, .. QueryParameters.Pages],
         });
-        routes.MapGet("/v1/events", HandleAllAsync).Under(rules, new("What happened to the whole fleet, newest first.", null, ApiJson.Default.EventList)
+        routes.MapGet("/v1/events", HandleAllAsync).Under(rules with { Scoped = Scoping.Handler }, new("What happened to the whole fleet, newest first.", null, ApiJson.Default.EventList)
         {
             Query = [QueryParameters.Subject, QueryParameters.Type, QueryParameters.Since, QueryParameters.Until, .. QueryParameters.Pages],
         });
@@ -38,10 +39,36 @@ internal static class ListEvents
         return Write(page);
     }
 
-    private static async Task<IResult> HandleAllAsync(HttpContext context, IEventStore events, CancellationToken cancel)
+    private static async Task<IResult> HandleAllAsync(HttpContext context, IEventStore events, INodeStore nodes, IRecordStore<PolicyRecord> policies, CancellationToken cancel)
     {
         var subject = context.Request.Query["subject"] is [{ Length: > 0 } named] ? named : null;
-        return TryRead(context, subject, out var query, out var start, out var count, out var refusal) ? Write(await events.ListAsync(query, start, count, cancel)) : refusal;
+        if (!TryRead(context, subject, out var query, out var start, out var count, out var refusal))
+            return refusal;
+        var page = await events.ListAsync(query, start, count, cancel);
+        return Write(context.Scope().IsAll ? page : await OnlyOfAsync(page, context.Scope(), nodes, policies, cancel));
+    }
+
+    // By what the rows say now, each asked once. What is of no node and no policy is of no group.
+    private static async Task<Page<EventRecord>> OnlyOfAsync(Page<EventRecord> page, CallerScope scope, INodeStore nodes, IRecordStore<PolicyRecord> policies, CancellationToken cancel)
+    {
+        var theirs = new HashSet<string>(StringComparer.Ordinal);
+        foreach (var subject in page.Items.Select(static e => e.Subject).Distinct(StringComparer.Ordinal))
+        {
+            try
+            {
+                if (AgentId.TryParse(subject, null, out var id) ? await nodes.FindAsync(id, scope, cancel) is not null
+                    : subject.StartsWith(EventRecord.PolicyPrefix, StringComparison.Ordinal) && await policies.FindAsync(subject[EventRecord.PolicyPrefix.Length..], scope, cancel) is not null)
+                {
+                    theirs.Add(subject);
+                }
+            }
+            catch (UnreadableRowException)
+            {
+                // whose it is nobody can tell, so it is not theirs
+            }
+        }
+
+        return page with { Items = [.. page.Items.Where(e => theirs.Contains(e.Subject))] };
     }
 
     private static bool TryRead(

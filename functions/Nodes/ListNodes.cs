@@ -1,3 +1,4 @@
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Verifier;
@@ -11,10 +12,10 @@ internal static class ListNodes
 {
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapGet("/v1/nodes", HandleAsync).Under(
-            new(Caller.Readers, ApiFamily.Own), new("A page of nodes.", null, ApiJson.Default.NodeList) { Query = [QueryParameters.State, .. QueryParameters.Pages] });
+            new(Caller.Readers, ApiFamily.Own) { Scoped = Scoping.Handler }, new("A page of nodes.", null, ApiJson.Default.NodeList) { Query = [QueryParameters.State, .. QueryParameters.Pages] });
 
     private static async Task<IResult> HandleAsync(
-        string? state, string? after, string? limit, INodeStore nodes, Heartbeat heartbeat, CancellationToken cancel)
+        string? state, string? after, string? limit, HttpContext context, INodeStore nodes, Heartbeat heartbeat, CancellationToken cancel)
     {
         if (!Paging.TryRead(after, limit, out var start, out var count, out var refusal))
             return refusal;
@@ -33,7 +34,7 @@ internal static class ListNodes
         var now = await heartbeat.NowAsync(cancel);
         var page = await nodes.ListAsync(new NodeQuery(now, wanted), start, count, cancel);
         return Answer.Json(StatusCodes.Status200OK,
-            new NodeList([.. page.Items.Select(node => NodeViews.Summary(node, now))]) { Next = page.Next?.ToString() }, ApiJson.Default.NodeList);
+            new NodeList([.. page.Items.Where(context.Scope().Covers).Select(node => NodeViews.Summary(node, now))]) { Next = page.Next?.ToString() }, ApiJson.Default.NodeList);
     }
 
     private static bool TryParse(string text, out NodeState state) =>

@@ -1,3 +1,4 @@
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
@@ -10,14 +11,14 @@ internal static class ListVerdicts
 {
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapGet("/v1/nodes/{id}/verdicts", HandleAsync).Under(
-            new(Caller.Readers, ApiFamily.Own), new("The history of a node, newest first.", null, ApiJson.Default.VerdictList) { Query = QueryParameters.Pages });
+            new(Caller.Readers, ApiFamily.Own) { Scoped = Scoping.Node }, new("The history of a node, newest first.", null, ApiJson.Default.VerdictList) { Query = QueryParameters.Pages });
 
     private static async Task<IResult> HandleAsync(
-        AgentId id, string? after, string? limit, INodeStore nodes, IVerdictStore verdicts, CancellationToken cancel)
+        AgentId id, string? after, string? limit, HttpContext context, INodeStore nodes, IVerdictStore verdicts, CancellationToken cancel)
     {
         if (!Paging.TryRead(after, limit, out var start, out var count, out var refusal))
             return refusal;
-        if (await nodes.FindAsync(id, cancel) is null)
+        if (await nodes.FindAsync(id, context.Scope(), cancel) is null)
             return GetNode.NotFound(id);
 
         var page = await verdicts.ListAsync(id, start, count, cancel);

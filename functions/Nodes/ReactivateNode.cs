@@ -1,3 +1,4 @@
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
@@ -11,14 +12,14 @@ internal static class ReactivateNode
 
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapPost("/v1/nodes/{id}/reactivate", HandleAsync).Under(
-            new(Caller.Operator, ApiFamily.Own), new("Take a retired node back.", null, ApiJson.Default.NodeDetails));
+            new(Caller.Operator, ApiFamily.Own) { Scoped = Scoping.Node }, new("Take a retired node back.", null, ApiJson.Default.NodeDetails));
 
     private static async Task<IResult> HandleAsync(
         AgentId id, HttpContext context, EnrolNodes.Dependencies use, CancellationToken cancel)
     {
         for (var tries = 0; tries < MaxTries; tries++)
         {
-            if (await use.Nodes.FindAsync(id, cancel) is not { } stored)
+            if (await use.Nodes.FindAsync(id, context.Scope(), cancel) is not { } stored)
                 return GetNode.NotFound(id);
             if (await use.Registrations.FindAsync(id.ToString(), cancel) is not { Value: { Active: true } registration }
                 || !registration.EndorsementKeyHash.Span.SequenceEqual(stored.Value.EndorsementKeyHash.Span))

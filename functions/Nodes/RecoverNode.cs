@@ -1,3 +1,4 @@
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
@@ -11,13 +12,13 @@ internal static class RecoverNode
 
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapPost("/v1/nodes/{id}/recover", HandleAsync).Under(
-            new(Caller.Operator, ApiFamily.Own), new("Say of a node that failed, and passes again, that it is healed.", null, ApiJson.Default.NodeDetails));
+            new(Caller.Operator, ApiFamily.Own) { Scoped = Scoping.Node }, new("Say of a node that failed, and passes again, that it is healed.", null, ApiJson.Default.NodeDetails));
 
     private static async Task<IResult> HandleAsync(AgentId id, HttpContext context, EnrolNodes.Dependencies use, CancellationToken cancel)
     {
         for (var tries = 0; tries < MaxTries; tries++)
         {
-            if (await use.Nodes.FindAsync(id, cancel) is not { } stored)
+            if (await use.Nodes.FindAsync(id, context.Scope(), cancel) is not { } stored)
                 return GetNode.NotFound(id);
 
             stored = await use.Settlement.SettleAsync(stored, null, cancel);

@@ -1,3 +1,4 @@
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Verifier;
@@ -12,7 +13,7 @@ internal static partial class RetireNode
 
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapPost("/v1/nodes/{id}/retire", HandleAsync).Under(
-            new(Caller.Operator, ApiFamily.Own), new("Take a node out; its token dies at once, its history stays.", null, ApiJson.Default.NodeDetails));
+            new(Caller.Operator, ApiFamily.Own) { Scoped = Scoping.Node }, new("Take a node out; its token dies at once, its history stays.", null, ApiJson.Default.NodeDetails));
 
     private static async Task<IResult> HandleAsync(
         AgentId id, HttpContext context, INodeStore nodes, IVerdictStore verdicts, Settlement settlement, Heartbeat heartbeat,
@@ -20,7 +21,7 @@ internal static partial class RetireNode
     {
         for (var tries = 0; tries < MaxTries; tries++)
         {
-            if (await nodes.FindAsync(id, cancel) is not { } stored)
+            if (await nodes.FindAsync(id, context.Scope(), cancel) is not { } stored)
                 return GetNode.NotFound(id);
 
             stored = await settlement.SettleAsync(stored, null, cancel);

@@ -1,3 +1,4 @@
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
@@ -14,7 +15,7 @@ internal static class UpdateNodeRoute
     private const int MaxTries = 5;
 
     public static void Map(IEndpointRouteBuilder routes) =>
-        routes.MapPatch("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own, RouteRules.NodeBody),
+        routes.MapPatch("/v1/nodes/{id}", HandleAsync).Under(new(Caller.Operator, ApiFamily.Own, RouteRules.NodeBody) { Scoped = Scoping.Node },
             new("Give a node other policies, another interval, another way to recover, or another group.", ApiJson.Default.UpdateNode, ApiJson.Default.NodeDetails));
 
     private static async Task<IResult> HandleAsync(
@@ -25,7 +26,7 @@ internal static class UpdateNodeRoute
 
         for (var tries = 0; tries < MaxTries; tries++)
         {
-            if (await use.Nodes.FindAsync(id, cancel) is not { } stored)
+            if (await use.Nodes.FindAsync(id, context.Scope(), cancel) is not { } stored)
                 return GetNode.NotFound(id);
             if (stored.Value.Waiting is not null || stored.Value.RetiredAt is not null)
             {
@@ -46,7 +47,7 @@ internal static class UpdateNodeRoute
                 Open = null, // a challenge that was made for the old ones is worth nothing
             };
             var settings = new EnrolNode { RuntimePolicy = next.RuntimePolicy, BootPolicy = next.BootPolicy, Pcrs = next.Pcrs, IntervalSeconds = next.IntervalSeconds, Recovery = next.Recovery, Group = next.Group };
-            if (await EnrolNodes.ObjectionAsync(settings, "", use.Policies, cancel) is { } objection)
+            if (await EnrolNodes.ObjectionAsync(settings, "", use.Policies, context.Scope(), cancel) is { } objection)
                 return objection;
             var now = use.Clock.GetUtcNow();
             if (EnrolNodes.PolicyDifference(node, next) is not null)

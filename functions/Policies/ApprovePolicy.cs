@@ -1,3 +1,4 @@
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
@@ -13,7 +14,7 @@ internal static class ApprovePolicyRoute
 
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapPost("/v1/policies/{name}/approve", HandleAsync).Under(
-            new(Caller.Operator | Caller.Approver, ApiFamily.Own), new("Bring a policy's proposed text into force.", ApiJson.Default.ApprovePolicy, ApiJson.Default.PolicySummary));
+            new(Caller.Operator | Caller.Approver, ApiFamily.Own) { Scoped = Scoping.Handler }, new("Bring a policy's proposed text into force.", ApiJson.Default.ApprovePolicy, ApiJson.Default.PolicySummary));
 
     private static async Task<IResult> HandleAsync(
         string name, HttpContext context, IRecordStore<PolicyRecord> policies, PolicyPins pins, IEventStore events, TimeProvider clock, CancellationToken cancel)
@@ -26,8 +27,10 @@ internal static class ApprovePolicyRoute
         var by = context.CallerName();
         for (var tries = 0; tries < MaxTries; tries++)
         {
-            if (await policies.FindAsync(name, cancel) is not { } stored)
+            if (await policies.FindAsync(name, context.Scope(), cancel) is not { } stored)
                 return DeletePolicy.NotFound(name);
+            if (!context.Scope().MayChange(stored.Value))
+                return DeletePolicy.Shared(name);
             if (stored.Value.Proposed is not { } proposed)
             {
                 if (stored.Value.Digest != asked.Digest)
@@ -39,7 +42,8 @@ internal static class ApprovePolicyRoute
             // What is approved is the very text that was looked at, whatever is proposed by now.
             if (proposed.Digest != asked.Digest)
                 return new Refusal(StatusCodes.Status409Conflict, "other_text", $"The text that waits is {proposed.Digest}, not {asked.Digest}.");
-            if (proposed.PutBy == by || proposed.Signers.Contains(SignerOf(by)))
+            // A signer is somebody's key: kept under the same name as that person's token, it is known to be theirs.
+            if (CallerNames.AreOne(proposed.PutBy, by) || proposed.Signers.Contains(CallerNames.SignerOf(by)))
             {
                 return new Refusal(StatusCodes.Status403Forbidden, "own_policy", $"'{name}' was put by {proposed.PutBy}{Signed(proposed)}: somebody else approves it.")
                 { Hint = "Use another approver's or operator's token." };
@@ -65,9 +69,6 @@ internal static class ApprovePolicyRoute
             : "an operator";
         return events.AddAsync(EventRecord.OfPolicy(policy.Name, policy.UpdatedAt, EventTypes.PolicyChanged, $"It is {policy.Digest} now, put by {who}."), cancel);
     }
-
-    // A signer is somebody's key: kept under the same name as that person's token, it is known to be theirs.
-    private static string SignerOf(string caller) => caller.StartsWith("token ", StringComparison.Ordinal) ? caller["token ".Length..] : caller;
 
     private static string Signed(ProposedPolicy proposed) => proposed.Signers.Count > 0 ? $" and signed by {string.Join(", ", proposed.Signers)}" : "";
 }

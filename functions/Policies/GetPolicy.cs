@@ -1,3 +1,4 @@
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 
@@ -8,14 +9,14 @@ internal static class GetPolicy
 {
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapGet("/v1/policies/{name}", HandleAsync).Under(
-            new(Caller.Readers, ApiFamily.Own), new("A policy's text, as it was put: the one in force, or ?digest=.") { RawAnswer = MediaTypes.Json, Query = [QueryParameters.Digest] });
+            new(Caller.Readers, ApiFamily.Own) { Scoped = Scoping.Handler }, new("A policy's text, as it was put: the one in force, or ?digest=.") { RawAnswer = MediaTypes.Json, Query = [QueryParameters.Digest] });
 
     private static async Task<IResult> HandleAsync(
         string name, string? digest, HttpContext context, IRecordStore<PolicyRecord> policies, IBlobStore blobs, CancellationToken cancel)
     {
         if (!PolicyNames.IsValid(name))
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_name", PolicyNames.Expected);
-        if (await policies.FindAsync(name, cancel) is not { Value: var policy })
+        if (await policies.FindAsync(name, context.Scope(), cancel) is not { Value: var policy })
             return DeletePolicy.NotFound(name);
 
         // One of this name's own texts: blobs that are something else are not read out here.

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
@@ -15,16 +16,16 @@ internal static class PolicyDraftRoutes
     public static void Map(IEndpointRouteBuilder routes)
     {
         routes.MapPost("/v1/policy-drafts", PutAsync).Under(
-            new(Caller.Operator | Caller.Approver, ApiFamily.Own, RouteRules.PolicyBody), new("Keep a policy's text, to be tried.", null, ApiJson.Default.PolicyDraft) { RawRequest = [MediaTypes.Json] });
+            new(Caller.Operator | Caller.Approver, ApiFamily.Own, RouteRules.PolicyBody) { Scoped = Scoping.Handler }, new("Keep a policy's text, to be tried.", null, ApiJson.Default.PolicyDraft) { RawRequest = [MediaTypes.Json] });
         routes.MapGet("/v1/policy-drafts/{hash}/trials", TryAsync).Under(
-            new(Caller.Readers, ApiFamily.Own), new("What a draft would make of the last evidence of nodes.", null, ApiJson.Default.PolicyTrialList) { Query = [QueryParameters.Node, .. QueryParameters.Pages] });
+            new(Caller.Readers, ApiFamily.Own) { Scoped = Scoping.Handler }, new("What a draft would make of the last evidence of nodes.", null, ApiJson.Default.PolicyTrialList) { Query = [QueryParameters.Node, .. QueryParameters.Pages] });
     }
 
     private static async Task<IResult> PutAsync(HttpContext context, PolicyTexts texts, IBlobStore blobs, CancellationToken cancel)
     {
         if (!(await RequestBody.ReadJsonTextAsync(context, cancel)).TryGet(out var text, out var unread))
             return unread;
-        var (pinned, reading) = await texts.ReadForUseAsync("", text, cancel);
+        var (pinned, reading) = await texts.ReadForUseAsync("", text, context.Scope(), cancel);
         if (reading is PolicyReading.Refused { Error: var error })
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_policy", $"The body is no policy: {error}");
         var digest = await blobs.PutAsync(pinned, cancel);
@@ -32,7 +33,7 @@ internal static class PolicyDraftRoutes
     }
 
     private static async Task<IResult> TryAsync(
-        string hash, string? node, string? after, string? limit, CompiledPolicies compiled, INodeStore nodes, PolicyTrials trials, TimeProvider clock, CancellationToken cancel)
+        string hash, string? node, string? after, string? limit, HttpContext context, CompiledPolicies compiled, INodeStore nodes, PolicyTrials trials, TimeProvider clock, CancellationToken cancel)
     {
         if (!TryRead(hash, after, limit, out var start, out var count, out var refusal))
             return refusal;
@@ -41,14 +42,14 @@ internal static class PolicyDraftRoutes
 
         if (node is not null)
         {
-            if (!AgentId.TryParse(node, null, out var id) || await nodes.FindAsync(id, cancel) is not { Value: var one })
+            if (!AgentId.TryParse(node, null, out var id) || await nodes.FindAsync(id, context.Scope(), cancel) is not { Value: var one })
                 return new Refusal(StatusCodes.Status404NotFound, "no_such_node", "There is no node of that id.") { Hint = "keylime node list (GET /v1/nodes) tells which there are." };
             return Answer.Json(StatusCodes.Status200OK, new PolicyTrialList([await trials.TryAsync(one, reading, cancel)]), ApiJson.Default.PolicyTrialList);
         }
 
         var page = await nodes.ListAsync(new NodeQuery(Moment.Of(clock.GetUtcNow())), start, count, cancel);
         var tried = new List<PolicyTrial>();
-        foreach (var member in page.Items.Where(static n => n is { RetiredAt: null, Waiting: null }))
+        foreach (var member in page.Items.Where(n => n is { RetiredAt: null, Waiting: null } && context.Scope().Covers(n)))
             tried.Add(await trials.TryAsync(member, reading, cancel));
         return Answer.Json(StatusCodes.Status200OK, new PolicyTrialList(tried) { Next = page.Next?.ToString() }, ApiJson.Default.PolicyTrialList);
     }

@@ -1,4 +1,5 @@
 using Keylime.Attestation;
+using Keylime.Functions.Access;
 using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Protocol.Api;
@@ -15,7 +16,8 @@ internal sealed class PolicyTexts(IBlobStore blobs, IRecordStore<PolicyRecord> p
 
     /// <summary>Reads a text that somebody puts. Layers that are named get the digests that they have at this moment, so that the text means the same for ever.</summary>
     /// <param name="name">Of the policy that it will be; a layer of that name would be a cycle.</param>
-    public async Task<(ReadOnlyMemory<byte> Pinned, PolicyReading Reading)> ReadForUseAsync(string name, ReadOnlyMemory<byte> text, CancellationToken cancel)
+    /// <param name="scope">Of who puts it: policies of other groups are not there.</param>
+    public async Task<(ReadOnlyMemory<byte> Pinned, PolicyReading Reading)> ReadForUseAsync(string name, ReadOnlyMemory<byte> text, CallerScope scope, CancellationToken cancel)
     {
         if (!DsseEnvelope.IsEnvelope(text.Span) && PolicyLayerList.IsOne(text.Span))
         {
@@ -27,7 +29,7 @@ internal sealed class PolicyTexts(IBlobStore blobs, IRecordStore<PolicyRecord> p
                 var where = $"$.layers[{pinned.Count}].policy";
                 if (layer.Policy == name)
                     return (text, new PolicyReading.Refused($"{where}: '{name}' would be a layer of itself."));
-                var stored = (await policies.FindAsync(layer.Policy, cancel))?.Value;
+                var stored = (await policies.FindAsync(layer.Policy, scope, cancel))?.Value;
                 if (layer.Digest is null && stored is not { Digest: not null, Kind: PolicyKind.Runtime })
                     return (text, new PolicyReading.Refused($"{where}: no runtime policy '{layer.Policy}' is in force."));
                 if (stored is not null && await HasLayerAsync(stored, name, [], cancel))

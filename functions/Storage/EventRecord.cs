@@ -22,6 +22,9 @@ internal sealed record EventRecord([property: JsonPropertyName("node")] string S
 
     private const int MaxDetail = 1024;
 
+    /// <summary>The start of a policy's subject.</summary>
+    public const string PolicyPrefix = "policy:";
+
     /// <summary>The start of a webhook's subject.</summary>
     public const string WebhookPrefix = "webhook:";
 
@@ -50,7 +53,7 @@ internal sealed record EventRecord([property: JsonPropertyName("node")] string S
     public static EventRecord OncePerMinute(AgentId node, DateTimeOffset at, string type, string detail) => OncePerMinute(node.ToString(), at, type, detail);
 
     /// <summary>An event of a policy.</summary>
-    public static EventRecord OfPolicy(string policy, DateTimeOffset at, string type, string detail) => Of("policy:" + policy, at, type, detail);
+    public static EventRecord OfPolicy(string policy, DateTimeOffset at, string type, string detail) => Of(PolicyPrefix + policy, at, type, detail);
 
     /// <summary>An event of a payload.</summary>
     public static EventRecord OfPayload(string payload, DateTimeOffset at, string type, string detail, long version) =>

@@ -10,7 +10,7 @@ internal static class GetAttestation
 {
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapGet("/agents/{id}/attestations/{number}", HandleAsync).Under(
-            new(Caller.Agent | Caller.Readers, ApiFamily.Attestations), new("One attestation, or the latest.", null, UpstreamJson.Default.DocumentAttestationAttributes));
+            new(Caller.Agent | Caller.Readers, ApiFamily.Attestations) { Scoped = Scoping.Node }, new("One attestation, or the latest.", null, UpstreamJson.Default.DocumentAttestationAttributes));
 
     private static async Task<IResult> HandleAsync(
         AgentId id, string number, HttpContext context, INodeStore nodes, IVerdictStore verdicts, CancellationToken cancel)

@@ -12,7 +12,7 @@ internal static class ListAttestations
 
     public static void Map(IEndpointRouteBuilder routes) =>
         routes.MapGet("/agents/{id}/attestations", HandleAsync).Under(
-            new(Caller.Agent | Caller.Readers, ApiFamily.Attestations), new("The attestations of an agent, newest first.", null, UpstreamJson.Default.ListDocumentAttestationAttributes)
+            new(Caller.Agent | Caller.Readers, ApiFamily.Attestations) { Scoped = Scoping.Node }, new("The attestations of an agent, newest first.", null, UpstreamJson.Default.ListDocumentAttestationAttributes)
             {
                 Query = [QueryParameters.After],
             });

@@ -20,6 +20,9 @@ public sealed record PolicySummary
 
     public required PolicyKind Kind { get; init; }
 
+    /// <summary>The group of nodes whose operators may change it; left out for one that all share.</summary>
+    public string? Group { get; init; }
+
     /// <summary>SHA-256 of the text in force, in hex; left out where none is in force yet.</summary>
     public string? Digest { get; init; }
 

@@ -26,6 +26,7 @@ public sealed partial class HouseTests
         ["functions"] =
         [
             "Azure.Data.Tables", "Azure.Identity", "Azure.Monitor.OpenTelemetry.Exporter", "Azure.Storage.Blobs", "Azure.Storage.Queues", "Microsoft.Data.Sqlite",
+            "Microsoft.IdentityModel.JsonWebTokens", "Microsoft.IdentityModel.Protocols.OpenIdConnect",
             "OpenTelemetry.Exporter.OpenTelemetryProtocol", "OpenTelemetry.Exporter.Prometheus.AspNetCore", "OpenTelemetry.Extensions.Hosting",
         ],
         ["agent"] = [],

@@ -13,7 +13,7 @@ public sealed class RouteTests
     // Whoever changes this list changes who may do what without a token: by intent, and with a reason.
     private static readonly string[] OpenToAnyone =
     [
-        "/", "/health", "/openapi.json", "/version", "/versions", "/v2.6", "/v3", "/v3.0", "/agents", "/agents/{id}", "/agents/{id}/activate", "/sessions", "/sessions/{session}",
+        "/", "/health", "/openapi.json", "/version", "/versions", "/v1/sign-in", "/v2.6", "/v3", "/v3.0", "/agents", "/agents/{id}", "/agents/{id}/activate", "/sessions", "/sessions/{session}",
     ];
 
     [Fact]
@@ -96,6 +96,79 @@ public sealed class RouteTests
 
         // Nothing of all that changed anything.
         Assert.Equal("pass", (await agent.AttestAsync())["evaluation"]!.GetValue<string>());
+    }
+
+    [Fact]
+    public async Task Every_route_times_every_caller_of_a_group_and_of_Entra()
+    {
+        await using var entra = await EntraServer.StartAsync();
+        await using var service = await entra.StartServiceAsync();
+        using var agent = await TestAgent.EnrolledAsync(service, "victim");
+        (await service.Operator.SendAsync("PATCH", "/v1/nodes/victim", new JsonObject { ["group"] = "web" })).Expect(HttpStatusCode.OK);
+        Assert.Equal("pass", (await agent.AttestAsync())["evaluation"]!.GetValue<string>());
+        async Task<string> TokenAsync(string role, string? group) => (await service.Operator.SendAsync("POST", "/v1/tokens", new JsonObject { ["name"] = $"{role}-{group}", ["role"] = role, ["group"] = group }))
+            .Expect(HttpStatusCode.Created)["token"]!.GetValue<string>();
+        string Entra(params string[] roles) => entra.Token(service.Clock.GetUtcNow(), roles);
+        (string Name, Caller Whole, Caller OfWeb, Caller OfOthers, string Token)[] callers =
+        [
+            ("an operator of web", Caller.None, Caller.Operator, Caller.None, await TokenAsync("operator", "web")),
+            ("an operator of db", Caller.None, Caller.None, Caller.Operator, await TokenAsync("operator", "db")),
+            ("an approver of web", Caller.None, Caller.Approver, Caller.None, await TokenAsync("approver", "web")),
+            ("an auditor of web", Caller.None, Caller.Auditor, Caller.None, await TokenAsync("auditor", "web")),
+            ("Entra's operator", Caller.Operator, Caller.None, Caller.None, Entra("Keylime.Operator")),
+            ("Entra's approver", Caller.Approver, Caller.None, Caller.None, Entra("Keylime.Approver")),
+            ("Entra's auditor", Caller.Auditor, Caller.None, Caller.None, Entra("Keylime.Auditor")),
+            ("Entra's operator of db", Caller.None, Caller.None, Caller.Operator, Entra("Keylime.Operator:db")),
+            ("Entra's auditor, and operator of web", Caller.Auditor, Caller.Operator, Caller.None, Entra("Keylime.Auditor", "Keylime.Operator:web")),
+            ("Entra's auditor of db, and approver of web", Caller.None, Caller.Approver, Caller.Auditor, Entra("Keylime.Auditor:db", "Keylime.Approver:web")),
+            ("Entra's user without a role", Caller.None, Caller.None, Caller.None, Entra("Somebody.Elses")),
+        ];
+
+        var (combinations, refused, hidden, opened) = (0, 0, 0, 0);
+        foreach (var caller in callers)
+        {
+            using var client = service.CreateClient(caller.Token);
+            foreach (var route in Routes(service))
+            {
+                var rules = route.Metadata.GetMetadata<RouteRules>()!;
+                if (rules.Callers.HasFlag(Caller.Anyone))
+                    continue;
+                foreach (var method in route.Metadata.GetMetadata<HttpMethodMetadata>()!.HttpMethods)
+                {
+                    var (whole, mine, others) = ((rules.Callers & caller.Whole) != 0, (rules.Callers & caller.OfWeb) != 0, (rules.Callers & caller.OfOthers) != 0);
+                    var may = whole || (mine || others) && rules.Scoped != Scoping.Refused;
+
+                    // Who may and would change something asks about nobody; everybody else about the victim, which is of web.
+                    var reads = method == "GET";
+                    var about = (whole || mine) && may && !reads ? "nobody" : "victim";
+                    var reply = await client.SendAsync(method, PathOf(route, about));
+                    var stopped = reply.Status == HttpStatusCode.Unauthorized || reply.Text.Contains("which may not do this", StringComparison.Ordinal) || reply.Text.Contains("Only the Functions host", StringComparison.Ordinal);
+                    Assert.True(stopped == !may, $"{caller.Name}: {method} {PathOf(route, about)}: {reply.Status} {reply.Text}");
+                    combinations++;
+                    refused += stopped ? 1 : 0;
+                    if (!may || rules.Scoped != Scoping.Node)
+                        continue;
+
+                    // Of a node of others nothing is told: the answer is that of a node that is not there.
+                    if (whole || mine)
+                    {
+                        Assert.True(!reads || !reply.Text.Contains("There is no node", StringComparison.Ordinal), $"{caller.Name}: {method} {PathOf(route, about)}: {reply.Text}");
+                        opened++;
+                    }
+                    else
+                    {
+                        var unknown = await client.SendAsync(method, PathOf(route, "nobody"));
+                        Assert.Equal((HttpStatusCode.NotFound, unknown.Text.Replace("nobody", "victim", StringComparison.Ordinal)), (reply.Status, reply.Text));
+                        hidden++;
+                    }
+                }
+            }
+        }
+
+        TestContext.Current.SendDiagnosticMessage($"authorisation matrix, groups and Entra: {combinations} combinations, {refused} refused, {hidden} hidden, {opened} opened");
+        Assert.True(combinations > 800 && refused > 400 && hidden > 20 && opened > 50, $"{combinations}, {refused}, {hidden}, {opened}");
+        service.Clock.Advance(TimeSpan.FromSeconds(TestService.IntervalSeconds));
+        Assert.Equal("pass", (await agent.AttestAsync())["evaluation"]!.GetValue<string>()); // nothing of all that changed anything
     }
 
     [Fact]

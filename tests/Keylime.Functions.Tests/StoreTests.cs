@@ -527,6 +527,16 @@ public abstract class StoreContract
         Assert.Equal((true, "granted", Protocol.Payloads.PayloadOutcome.Written), (release.Granted, release.Code, release.Outcome));
         Assert.Equal(release.Key, Read(StorageJson.Default.PayloadClaim, static c => c.Schema, PayloadClaim.CurrentSchema, "claim").Release.Key);
 
+        rows = System.Text.Json.Nodes.JsonNode.Parse(await File.ReadAllTextAsync(Path.Combine(AppContext.BaseDirectory, "rows", "groups-1.json"), Cancel))!;
+        foreach (var (name, group) in (ReadOnlySpan<(string, string?)>)[("token-1", null), ("token-2", "web")])
+            Assert.Equal(group, Read(StorageJson.Default.AccessToken, static t => t.Schema, AccessToken.CurrentSchema, name).Group);
+        foreach (var (name, group) in (ReadOnlySpan<(string, string?)>)[("policy-2", null), ("policy-3", "web")])
+            Assert.Equal(group, Read(StorageJson.Default.PolicyRecord, static p => p.Schema, PolicyRecord.CurrentSchema, name).Group);
+
+        // Who does not know groups must not read a role of one as a role for all.
+        var former = new RowCodec<AccessToken>(StorageJson.Default.AccessToken, static t => t.Schema, 1, new UnreadableRows(TimeProvider.System, NullLogger<UnreadableRows>.Instance));
+        Assert.Throws<UnreadableRowException>(() => former.Decode("token-2", System.Text.Encoding.UTF8.GetBytes(rows["token-2"]!.ToJsonString())));
+
         T Read<T>(System.Text.Json.Serialization.Metadata.JsonTypeInfo<T> type, Func<T, int> schema, int newest, string name)
             where T : class
         {

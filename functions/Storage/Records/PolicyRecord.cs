@@ -5,7 +5,7 @@ namespace Keylime.Functions.Storage;
 /// <summary>A policy's name, and the digest of the text that it points to.</summary>
 internal sealed record PolicyRecord
 {
-    public const int CurrentSchema = 2;
+    public const int CurrentSchema = 3;
 
     /// <summary>How many versions a row remembers; the texts of older ones stay, and so do the verdicts that name them.</summary>
     public const int MaxVersions = 64;
@@ -15,6 +15,9 @@ internal sealed record PolicyRecord
     public required string Name { get; init; }
 
     public PolicyKind Kind { get; init; } = PolicyKind.Runtime;
+
+    /// <summary>The group of nodes whose operators may change it; <see langword="null"/> for one that all share, as rows before schema 3 are.</summary>
+    public string? Group { get; init; }
 
     /// <summary>SHA-256 of the text in force, in hex: its name among the blobs. Null where none was approved yet.</summary>
     public required string? Digest { get; init; }
