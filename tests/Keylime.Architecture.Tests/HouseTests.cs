@@ -23,7 +23,7 @@ public sealed partial class HouseTests
         ["tpm"] = [],
         ["protocol"] = [],
         ["attestation"] = [],
-        ["functions"] = ["Azure.Data.Tables", "Azure.Identity", "Azure.Storage.Blobs", "Microsoft.Data.Sqlite"],
+        ["functions"] = ["Azure.Data.Tables", "Azure.Identity", "Azure.Storage.Blobs", "Microsoft.Data.Sqlite", "Microsoft.IdentityModel.JsonWebTokens", "Microsoft.IdentityModel.Protocols.OpenIdConnect"],
         ["agent"] = [],
         ["tenant"] = ["Spectre.Console", "System.CommandLine"],
     };
