@@ -20,6 +20,8 @@ try
             return await Storm.CommandAsync(rest);
         case ["suite", .. var rest]:
             return await SuiteRun.CommandAsync(rest);
+        case ["model", .. var rest]:
+            return AzureModel.Command(rest);
         case ["policy-cold", var path]:
             return PolicyRows.Cold(path);
         default:

@@ -26,7 +26,7 @@ internal sealed record StormResult(
 /// <summary>Machines that all reboot at once and send their whole lists.</summary>
 internal static class Storm
 {
-    private const string Usage = "usage: benchmarks/storm [--nodes N (300)] [--lines L (20,000)] [--interval S (4)] [--connections C (nodes)] [--core N]";
+    private const string Usage = "usage: benchmarks/storm [--nodes N (300)] [--lines L (20,000)] [--interval S (10)] [--connections C (nodes)] [--core N]";
     private static readonly TimeSpan Limit = TimeSpan.FromMinutes(10);
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1); // where the service names none
     private static readonly TimeSpan BetweenLooks = TimeSpan.FromMilliseconds(50);
@@ -41,7 +41,7 @@ internal static class Storm
 
         var given = new Arguments(args, ["--nodes", "--lines", "--interval", "--connections", "--core"], []);
         var nodes = given.Number("--nodes", 300, 1, 100_000);
-        var result = await RunAsync(nodes, given.Number("--lines", 20_000, 2, 1_000_000), given.Number("--interval", 4, 1, 3600),
+        var result = await RunAsync(nodes, given.Number("--lines", 20_000, 2, 1_000_000), given.Number("--interval", 10, 1, 3600),
             given.Number("--connections", nodes, 1, 20_000), given.Has("--core") ? given.Number("--core", 0, 0, 1023) : null, CancellationToken.None);
         Print(result, Console.Out);
         return result.States.Keys.All(static s => s == NodeState.Trusted) ? 0 : 1;

@@ -6,7 +6,7 @@ using System.Text.Json.Serialization;
 namespace Keylime.Benchmarks.Suite;
 
 /// <summary>What a run of <c>./bench</c> measured, and where.</summary>
-internal sealed record SuiteResult(DateTimeOffset At, string Commit, Machine Machine, IReadOnlyList<Row> Rows)
+internal sealed record SuiteResult(DateTimeOffset At, string Commit, HostMachine Machine, IReadOnlyList<Row> Rows)
 {
     public static SuiteResult Read(string path)
     {
@@ -48,9 +48,9 @@ internal sealed record SuiteResult(DateTimeOffset At, string Commit, Machine Mac
 }
 
 /// <param name="Load">How much else there was to do at the start: runnable tasks, a mean over a minute.</param>
-internal sealed record Machine(string Processor, int Cores, double MemoryGigabytes, string System, string Runtime, double Load)
+internal sealed record HostMachine(string Processor, int Cores, double MemoryGigabytes, string System, string Runtime, double Load)
 {
-    public static Machine Here()
+    public static HostMachine Here()
     {
         var processor = File.ReadLines("/proc/cpuinfo").FirstOrDefault(static l => l.StartsWith("model name", StringComparison.Ordinal))?.Split(':')[^1].Trim() ?? "an unknown processor";
         var load = double.Parse(File.ReadAllText("/proc/loadavg").Split(' ')[0], CultureInfo.InvariantCulture);

@@ -20,7 +20,7 @@ internal static class SuiteRun
         var earlier = given.Text("--against") is { } path ? SuiteResult.Read(path) : null; // what cannot be read is told before a quarter of an hour
 
         var clock = TimeProvider.System;
-        var (start, machine, rows) = (clock.GetTimestamp(), Machine.Here(), new List<Row>());
+        var (start, machine, rows) = (clock.GetTimestamp(), HostMachine.Here(), new List<Row>());
         foreach (var part in Parts.Intersect(only))
         {
             var began = clock.GetTimestamp();

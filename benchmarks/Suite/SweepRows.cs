@@ -50,7 +50,10 @@ internal static class SweepRows
         var unreadable = new UnreadableRows(clock, NullLogger<UnreadableRows>.Instance);
         var timers = new AzureRecordStore<TimerState>(accounts, RecordKinds.Timers, unreadable);
         var options = new ServiceOptions();
-        using var sweep = new Sweep(new AzureNodeStore(accounts, unreadable), new AzureEventStore(accounts, unreadable), unreadable, new Heartbeat(timers, clock, options), clock, options, NullLogger<Sweep>.Instance);
+        var (nodes, events, heartbeat) = (new AzureNodeStore(accounts, unreadable), new AzureEventStore(accounts, unreadable), new Heartbeat(timers, clock, options));
+        var settlement = new Settlement(nodes, new AzureVerdictStore(accounts, unreadable), events, heartbeat);
+        var fleet = new FleetCount(nodes, new AzureOutbox(accounts, unreadable), new AzureRecordStore<Webhook>(accounts, RecordKinds.Webhooks, unreadable), timers, heartbeat, clock);
+        using var sweep = new Sweep(nodes, events, settlement, unreadable, heartbeat, fleet, new OnlyLeader(), clock, options, NullLogger<Sweep>.Instance);
         await sweep.RunAsync(cancel);
         var before = counter.Counts;
         await sweep.RunAsync(cancel);
