@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Security.Cryptography;
-using System.Text;
 using Keylime.Attestation;
 using Keylime.Testing;
 using Keylime.Tpm;
@@ -66,7 +65,8 @@ internal static class Verification
     private static void Ima(int paths)
     {
         using var tpm = new SoftwareTpm(TpmAlgorithm.Ecdsa);
-        var (text, data, policy) = MakeList(tpm, paths);
+        var made = MadeList.Make(tpm, paths, Entries);
+        Check(RuntimePolicy.TryParse(made.Policy, out var policy, out _));
         Check(AttestationKey.TryCreate(tpm.AttestationKey, out var key, out _));
         using (key)
         {
@@ -74,52 +74,23 @@ internal static class Verification
             var (message, signature, pcrs) = tpm.Quote(Nonce, asked);
             var quote = ((QuoteResult.Verified)Quote.Verify(key!, new QuoteRequest(Nonce, asked, key!.Scheme), new QuoteEvidence(message, signature, pcrs))).Quote;
             Print($"IMA entries, ima-ng, policy of {paths:N0} digests", Rounds.Measure(
-                (Entries, () => Check(ImaLog.Appraise(quote, text, ImaListFormat.Text, null, policy, DateTimeOffset.UnixEpoch) is { FindingCount: 0, Proven.Entries: Entries })),
-                (Entries, () => HashBare(data))));
+                (Entries, () => Check(ImaLog.Appraise(quote, made.Text, ImaListFormat.Text, null, policy!, DateTimeOffset.UnixEpoch) is { FindingCount: 0, Proven.Entries: Entries })),
+                (Entries, () => HashBare(made.Data))));
         }
     }
 
-    private static void HashBare(byte[][] data)
+    internal static void HashBare(byte[][] data)
     {
         Span<byte> pcr = stackalloc byte[64];
         Span<byte> line = stackalloc byte[20];
         pcr.Clear();
         foreach (var entry in data)
         {
-            Sha1(entry, line);
+            MadeList.Sha1(entry, line);
             SHA256.HashData(entry, pcr[32..]);
             SHA256.HashData(pcr, pcr[..32]);
         }
     }
-
-    private static (byte[] Text, byte[][] Data, RuntimePolicy Policy) MakeList(SoftwareTpm tpm, int paths)
-    {
-        using var text = new MemoryStream();
-        var policy = new StringBuilder("""{"meta":{"version":1},"excludes":["/tmp/.*","/var/log/.*"],"ima":{"log_hash_alg":"sha1"},"digests":{""");
-        var data = new byte[Entries][];
-        Span<byte> templateHash = stackalloc byte[20];
-        for (var i = 0; i < paths; i++)
-        {
-            var path = string.Create(CultureInfo.InvariantCulture, $"/usr/lib/x86_64-linux-gnu/package-{i % 700}/libexample-{i}.so");
-            var digest = SHA256.HashData(Encoding.ASCII.GetBytes(path));
-            policy.Append(CultureInfo.InvariantCulture, $"{(i == 0 ? "" : ",")}\"{path}\":[\"{Convert.ToHexStringLower(digest)}\"]");
-
-            // Of a larger policy the list has as many entries, from all over it.
-            if (i % (paths / Entries) != 0)
-                continue;
-            var at = i / (paths / Entries);
-            data[at] = ImaEmulator.TemplateData(digest, Encoding.ASCII.GetBytes(path));
-            Sha1(data[at], templateHash);
-            text.Write(Encoding.ASCII.GetBytes($"10 {Convert.ToHexStringLower(templateHash)} ima-ng sha256:{Convert.ToHexStringLower(digest)} {path}\n"));
-            tpm.Extend(TpmAlgorithm.Sha256, 10, SHA256.HashData(data[at]));
-        }
-
-        Check(RuntimePolicy.TryParse(Encoding.ASCII.GetBytes(policy.Append("}}").ToString()), out var parsed, out _));
-        return (text.ToArray(), data, parsed!);
-    }
-
-    [System.Diagnostics.CodeAnalysis.SuppressMessage("Security", "CA5350:Do Not Use Weak Cryptographic Algorithms", Justification = "IMA's own template hash.")]
-    private static void Sha1(byte[] data, Span<byte> hash) => SHA1.HashData(data, hash);
 
     private static void Print(string name, (double PerSecond, double Spread)[] rates) =>
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,

@@ -22,7 +22,7 @@ namespace Keylime.Functions.Hosting;
 internal static partial class Service
 {
     // Kestrel's own bound, over the bounds of the routes.
-    private const long LargestBody = RouteRules.EvidenceBody;
+    private const long LargestBody = RouteRules.PolicyBody;
 
     /// <param name="replace">For tests: registrations that take the place of ours.</param>
     /// <exception cref="IOException">The data directory cannot be used.</exception>
@@ -108,6 +108,8 @@ internal static partial class Service
         services.AddSingleton<RateLimits>();
         services.AddSingleton<SessionIds>();
         services.AddSingleton<PolicySigners>();
+        services.AddSingleton<RecentPolicies>();
+        services.AddSingleton<CompiledForms>();
         services.AddSingleton<PolicyTexts>();
         services.AddSingleton<CompiledPolicies>();
         services.AddSingleton<PutPolicy.Dependencies>();

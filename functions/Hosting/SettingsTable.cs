@@ -9,6 +9,8 @@ internal static class SettingsTable
 {
     private const int MostSeconds = 86_400;
     private const int MostDays = 36_500;
+    private const int LeastMegabytes = 16;
+    private const int MostMegabytes = 1_000_000;
     private const int LongestKeyName = 127; // of Key Vault
     private const string Days = "a whole number of days from 1 to 36500 with d behind it, as in 365d";
     private const string KeyName = "the name of a key: 1 to 127 of A-Z a-z 0-9 -";
@@ -30,6 +32,8 @@ internal static class SettingsTable
         Setting.YesNo("fetch-issuers", "get missing issuers' certificates from where endorsement certificates say they are", static (o, yes) => o with { FetchIssuers = yes }),
         Setting.YesNo("require-signed-policies", "take and use policies only with the signature of a trusted signer (DSSE)", static (o, yes) => o with { RequireSignedPolicies = yes }),
         Setting.YesNo("require-policy-approval", "a policy that is put judges nobody until somebody else approves it", static (o, yes) => o with { RequirePolicyApproval = yes }),
+        new("policy-memory", "MB", "a whole number of MB from 16 to 1000000", "policies that stay ready to judge with; those used longest ago go first (default 1024)",
+            static (o, v) => Number(v, MostMegabytes) is >= LeastMegabytes and var megabytes ? o with { PolicyMemory = megabytes * 1024L * 1024 } : null),
         new("keep-verdicts", "Nd", Days, "delete verdicts after so many days, but never the last pass and the last fail of a node (default: for ever)",
             static (o, v) => DaysOf(v) is { } days ? o with { KeepVerdicts = days } : null),
         new("keep-events", "Nd", Days, "delete events after so many days (default: for ever)", static (o, v) => DaysOf(v) is { } days ? o with { KeepEvents = days } : null),

@@ -22,7 +22,7 @@ internal static partial class PutPolicy
 
     /// <summary>What the handler works with.</summary>
     internal sealed record Dependencies(
-        IRecordStore<PolicyRecord> Policies, PolicyTexts Texts, IBlobStore Blobs, IEventStore Events, ServiceOptions Options, TimeProvider Clock, ILogger<PolicyRecord> Log);
+        IRecordStore<PolicyRecord> Policies, PolicyTexts Texts, CompiledForms Forms, IBlobStore Blobs, IEventStore Events, ServiceOptions Options, TimeProvider Clock, ILogger<PolicyRecord> Log);
 
     private static async Task<IResult> HandleAsync(string name, HttpContext context, Dependencies use, CancellationToken cancel)
     {
@@ -30,12 +30,14 @@ internal static partial class PutPolicy
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_name", PolicyNames.Expected);
         if (!(await RequestBody.ReadJsonTextAsync(context, cancel)).TryGet(out var body, out var unread))
             return unread;
-        var (text, reading) = await use.Texts.ReadForUseAsync(name, body, cancel);
+        var (text, reading, seal) = await use.Texts.ReadForUseAsync(name, body, cancel);
         if (reading is PolicyReading.Refused { Error: var error })
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_policy", $"The body is no policy: {error}");
 
         // The text first: a name that points to nothing would be worse than a text without a name.
         var digest = await use.Blobs.PutAsync(text, cancel);
+        if (reading is PolicyReading.Runtime { Policy: var compiled })
+            await use.Forms.KeepAsync(digest, text.Length, compiled, seal, cancel);
         for (var tries = 0; tries < MaxTries; tries++)
         {
             var stored = await use.Policies.FindAsync(name, cancel);
