@@ -32,8 +32,8 @@ public sealed class CompiledFormTests : IDisposable
         File.Delete(BlobOf(DigestOf(text)));
         await using var second = await TestService.StartAsync(folder: _folder, clock: first.Clock);
         using var there = agent.At(second);
-        await there.AuthenticateAsync();
         second.Clock.Advance(TimeSpan.FromSeconds(TestService.IntervalSeconds));
+        await there.AuthenticateAsync();
         Assert.Equal("pass", (await there.AttestAsync())["evaluation"]!.GetValue<string>());
         await there.MeasureAsync("/usr/bin/evil");
         second.Clock.Advance(TimeSpan.FromSeconds(TestService.IntervalSeconds));
