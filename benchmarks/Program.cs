@@ -22,6 +22,12 @@ try
             return await SuiteRun.CommandAsync(rest);
         case ["model", .. var rest]:
             return AzureModel.Command(rest);
+        case ["policies"]:
+            await LargePolicies.RunAsync(1_000_000);
+            return 0;
+        case ["policies", "cold", var folder, .. var digests]:
+            await ColdPolicies.RunAsync(folder, digests);
+            return 0;
         case ["policy-cold", var path]:
             return PolicyRows.Cold(path);
         default:

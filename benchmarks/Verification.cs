@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Security.Cryptography;
-using System.Text;
 using Keylime.Attestation;
 using Keylime.Benchmarks.Suite;
 using Keylime.Testing;
@@ -124,14 +123,14 @@ internal static class Verification
         }
     }
 
-    private static void HashBare(byte[][] data)
+    internal static void HashBare(byte[][] data)
     {
         Span<byte> pcr = stackalloc byte[64];
         Span<byte> line = stackalloc byte[20];
         pcr.Clear();
         foreach (var entry in data)
         {
-            Sha1(entry, line);
+            MadeList.Sha1(entry, line);
             SHA256.HashData(entry, pcr[32..]);
             SHA256.HashData(pcr, pcr[..32]);
         }
@@ -139,32 +138,10 @@ internal static class Verification
 
     private static (byte[] Text, byte[][] Data, RuntimePolicy Policy) MakeList(SoftwareTpm tpm, int paths, int entries)
     {
-        using var text = new MemoryStream();
-        var policy = new StringBuilder("""{"meta":{"version":1},"excludes":["/tmp/.*","/var/log/.*"],"ima":{"log_hash_alg":"sha1"},"digests":{""");
-        var data = new byte[entries][];
-        Span<byte> templateHash = stackalloc byte[20];
-        for (var i = 0; i < paths; i++)
-        {
-            var path = string.Create(CultureInfo.InvariantCulture, $"/usr/lib/x86_64-linux-gnu/package-{i % 700}/libexample-{i}.so");
-            var digest = SHA256.HashData(Encoding.ASCII.GetBytes(path));
-            policy.Append(CultureInfo.InvariantCulture, $"{(i == 0 ? "" : ",")}\"{path}\":[\"{Convert.ToHexStringLower(digest)}\"]");
-
-            // Of a larger policy the list has as many entries, from all over it.
-            if (i % (paths / entries) != 0)
-                continue;
-            var at = i / (paths / entries);
-            data[at] = ImaEmulator.TemplateData(digest, Encoding.ASCII.GetBytes(path));
-            Sha1(data[at], templateHash);
-            text.Write(Encoding.ASCII.GetBytes($"10 {Convert.ToHexStringLower(templateHash)} ima-ng sha256:{Convert.ToHexStringLower(digest)} {path}\n"));
-            tpm.Extend(TpmAlgorithm.Sha256, 10, SHA256.HashData(data[at]));
-        }
-
-        Check(RuntimePolicy.TryParse(Encoding.ASCII.GetBytes(policy.Append("}}").ToString()), out var parsed, out _));
-        return (text.ToArray(), data, parsed!);
+        var made = MadeList.Make(tpm, paths, entries);
+        Check(RuntimePolicy.TryParse(made.Policy, out var parsed, out _));
+        return (made.Text, made.Data, parsed!);
     }
-
-    [System.Diagnostics.CodeAnalysis.SuppressMessage("Security", "CA5350:Do Not Use Weak Cryptographic Algorithms", Justification = "IMA's own template hash.")]
-    private static void Sha1(byte[] data, Span<byte> hash) => SHA1.HashData(data, hash);
 
     // A benchmark of something that does not work says nothing.
     private static void Check(bool good)

@@ -31,6 +31,9 @@ public sealed class PatternList
     /// <summary>Patterns, as they were given.</summary>
     public int Count { get; }
 
+    /// <summary>Bytes that matching may come to keep, whatever texts come.</summary>
+    internal long MaxSize => Count == 0 ? 0 : sizeof(int) * (long)LinearRunner.MaxCells;
+
     /// <param name="extent">Whether a match must reach the text's end.</param>
     /// <param name="where">The list's place, for messages: <c>$.excludes</c>.</param>
     /// <param name="error">What, where (with the pattern's index and the place in it), and what was expected.</param>

@@ -7,7 +7,7 @@ namespace Keylime.Attestation;
 
 /// <summary>Which files may have run: Keylime's runtime policy, ready to judge with.</summary>
 /// <remarks>Immutable once made, so any number of threads may judge with one.</remarks>
-public sealed class RuntimePolicy
+public sealed partial class RuntimePolicy
 {
     /// <summary>The most layers of one policy.</summary>
     public const int MaxLayers = 16;
@@ -31,6 +31,12 @@ public sealed class RuntimePolicy
 
     /// <summary>Patterns; of layers the sum.</summary>
     public int Excludes { get; }
+
+    /// <summary>True for several policies in one, with names or until a time.</summary>
+    public bool IsLayered => _layers is not [{ Name.Length: 0, Until: null }];
+
+    /// <summary>Bytes that it holds, in memory or in a file that is mapped; of layers the sum, though they may be shared.</summary>
+    public long Size => _layers.Sum(static l => l.Rules.Size);
 
     /// <summary>The hash of the measurement list's template-hash field.</summary>
     public TpmAlgorithm LogHash { get; }
@@ -109,7 +115,7 @@ public sealed class RuntimePolicy
             var layer = layers[i];
             if (layer.Name.Length is 0 or > MaxLayerName || layers.Take(i).Any(l => l.Name == layer.Name))
                 return $"$.layers[{i}]: the policy '{layer.Name}' is there twice, or its name has not 1 to {MaxLayerName} characters.";
-            if (layer.Policy._layers is not [{ Name.Length: 0 }])
+            if (layer.Policy.IsLayered)
                 return $"$.layers[{i}]: the policy '{layer.Name}' has layers itself; one that has none is expected.";
             if (layer.Policy.LogHash != layers[0].Policy.LogHash)
                 return $"$.layers[{i}]: the policy '{layer.Name}' has log_hash_alg {layer.Policy.LogHash.ProtocolName()}, and '{layers[0].Name}' has {layers[0].Policy.LogHash.ProtocolName()}; a list has one.";

@@ -40,7 +40,7 @@ internal ref partial struct RuntimePolicyReader
             throw new JsonException("$.meta.version: the member is missing.");
     }
 
-    private void ReadDigestLists(string where, DigestTable.Builder into)
+    private void ReadDigestLists(string where, DigestTableBuilder into)
     {
         Span<byte> digest = stackalloc byte[TpmAlgorithms.MaxDigestSize];
         Enter(where);
@@ -60,7 +60,7 @@ internal ref partial struct RuntimePolicyReader
         }
     }
 
-    private void ReadDigestsOf(string where, scoped ReadOnlySpan<byte> name, DigestTable.Builder into, scoped Span<byte> digest)
+    private void ReadDigestsOf(string where, scoped ReadOnlySpan<byte> name, DigestTableBuilder into, scoped Span<byte> digest)
     {
         Next();
         if (_json.TokenType != JsonTokenType.StartArray)
@@ -99,7 +99,7 @@ internal ref partial struct RuntimePolicyReader
     private PatternList CreateExcludes()
     {
         var list = CreatePatterns(_excludes, "$.excludes");
-        for (var i = 0; i < _excludes.Count; i++)
+        for (var i = 0; i < _excludes.Count && _tables is null; i++) // what is compiled has been warned of
         {
             // A path that nobody would name on purpose: what matches it matches everything.
             if (CreatePatterns([_excludes[i]], $"$.excludes[{i}]").Matches("/\u0001no file has this name"u8))

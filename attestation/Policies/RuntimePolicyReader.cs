@@ -10,9 +10,9 @@ internal ref partial struct RuntimePolicyReader
 {
     private const int MaxWarnings = 32;
 
-    private readonly DigestTable.Builder _digests = new();
-    private readonly DigestTable.Builder _keyrings = new();
-    private readonly DigestTable.Builder _buffers = new();
+    private readonly DigestTableBuilder _digests = new();
+    private readonly DigestTableBuilder _keyrings = new();
+    private readonly DigestTableBuilder _buffers = new();
     private readonly List<string> _excludes = [];
     private readonly List<string> _ignored = [];
     private readonly List<string> _warnings = [];
@@ -25,14 +25,17 @@ internal ref partial struct RuntimePolicyReader
     private (long Budget, PatternList Paths)? _violations;
     private int _untold;
     private Utf8JsonReader _json;
+    private readonly ReadOnlySpan<byte> _text;
+    private readonly PolicyTables? _tables;
+    private readonly PolicySettingsText _settings = new();
 
-    public RuntimePolicyReader(ReadOnlySpan<byte> utf8Json)
+    /// <param name="tables">The lists, where they are in tables already: the text is the one of the settings.</param>
+    public RuntimePolicyReader(ReadOnlySpan<byte> utf8Json, PolicyTables? tables = null)
     {
         _json = new Utf8JsonReader(utf8Json);
         _text = utf8Json;
+        _tables = tables;
     }
-
-    private readonly ReadOnlySpan<byte> _text;
 
     /// <summary>Once the policy is read.</summary>
     public readonly ImmutableArray<string> Warnings =>
@@ -49,7 +52,10 @@ internal ref partial struct RuntimePolicyReader
         {
             if (!_seen.Add(name))
                 throw new JsonException($"$.{Shown(name)}: the member is there twice.");
+            var ahead = _json;
+            var start = ahead.Read() ? (int)ahead.TokenStartIndex : _text.Length;
             ReadMember(name);
+            _settings.Keep(name, _text[start..(int)_json.BytesConsumed]);
         }
 
         if (_json.Read())
@@ -60,13 +66,13 @@ internal ref partial struct RuntimePolicyReader
                 throw new JsonException($"$.{required}: the member is missing.");
         }
 
-        if (_digests.Count == 0 && _keyrings.Count == 0 && _keys.Keys.IsEmpty)
+        var tables = _tables ?? new PolicyTables(Build(_digests, "$.digests"), Build(_keyrings, "$.keyrings"), Build(_buffers, "$.ima-buf"));
+        if (tables.Digests.Count == 0 && tables.Keyrings.Count == 0 && _keys.Keys.IsEmpty)
             throw new JsonException("$.digests: it is empty, and so are keyrings and verification-keys: such a policy appraises nothing.");
         return new RuntimeRules
         {
-            Digests = Build(_digests, "$.digests"),
-            Keyrings = Build(_keyrings, "$.keyrings"),
-            Buffers = Build(_buffers, "$.ima-buf"),
+            Tables = tables,
+            Settings = _settings.Write(),
             Excludes = CreateExcludes(),
             IgnoredKeyrings = [.. _ignored.Select(System.Text.Encoding.UTF8.GetBytes)],
             IgnoresEveryKeyring = _ignored.Contains("*"),
@@ -167,7 +173,7 @@ internal ref partial struct RuntimePolicyReader
     // A name is the policy's: it may be of any length, and hold what moves a cursor.
     private static string Shown(string name) => PrintablePath.From(System.Text.Encoding.UTF8.GetBytes(name.Length <= 80 ? name : name[..80] + "…"));
 
-    private static DigestTable Build(DigestTable.Builder table, string path) =>
+    private static DigestTable Build(DigestTableBuilder table, string path) =>
         table.Build() ?? throw new JsonException($"{path}: a name is there twice.");
 
     private readonly JsonException Wrong(string path, string expected) =>

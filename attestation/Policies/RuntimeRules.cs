@@ -5,11 +5,16 @@ namespace Keylime.Attestation;
 /// <summary>One text of a runtime policy, ready to judge with. Immutable.</summary>
 internal sealed class RuntimeRules
 {
-    public required DigestTable Digests { get; init; }
+    public required PolicyTables Tables { get; init; }
 
-    public required DigestTable Keyrings { get; init; }
+    /// <summary>All but the lists, in the policy's own words: see <see cref="PolicySettingsText"/>.</summary>
+    public required ReadOnlyMemory<byte> Settings { get; init; }
 
-    public required DigestTable Buffers { get; init; }
+    public DigestTable Digests => Tables.Digests;
+
+    public DigestTable Keyrings => Tables.Keyrings;
+
+    public DigestTable Buffers => Tables.Buffers;
 
     public required PatternList Excludes { get; init; }
 
@@ -29,6 +34,10 @@ internal sealed class RuntimeRules
 
     /// <summary>Those that the policy mentions.</summary>
     public required IReadOnlyDictionary<string, ClassRuleText> ClassRules { get; init; }
+
+    /// <summary>Bytes that it holds, in memory or in a file that is mapped; of patterns what they may come to.</summary>
+    public long Size =>
+        Tables.Size + Settings.Length + Excludes.MaxSize + (Violations?.Paths.MaxSize ?? 0);
 
     public bool IgnoresKeyring(ReadOnlySpan<byte> name)
     {

@@ -13,7 +13,7 @@ public sealed class DsseEnvelope
     public const string RuntimePolicyType = "application/vnd.keylime+json";
 
     /// <summary>The longest envelope, in bytes.</summary>
-    public const int MaxLength = 96 * 1024 * 1024;
+    public const int MaxLength = 192 * 1024 * 1024;
 
     /// <summary>The most signatures of one.</summary>
     public const int MaxSignatures = 16;
@@ -75,8 +75,9 @@ public sealed class DsseEnvelope
     /// <param name="at">When certificates have to be valid.</param>
     public DsseResult Verify(SigningTrust trust, DateTimeOffset at)
     {
-        ArgumentNullException.ThrowIfNull(trust);
-        return DsseVerification.Verify(this, trust, at);
+        return DsseSeal.Of(this).TryVerify(trust, at, out var signers, out var why)
+            ? new DsseResult.Verified(PayloadType, UntrustedPayload, signers)
+            : new DsseResult.Rejected(why);
     }
 
     /// <summary>Signs a payload into a new envelope.</summary>
@@ -118,9 +119,9 @@ public sealed class DsseEnvelope
     }
 
     /// <summary>What is signed (protocol.md, "Signature Definition"): type and payload, each with its length in front, so that neither can pass for part of the other.</summary>
-    internal byte[] PreAuthenticationEncoding() =>
-    [
-        .. Encoding.UTF8.GetBytes(string.Create(CultureInfo.InvariantCulture, $"DSSEv1 {Encoding.UTF8.GetByteCount(PayloadType)} {PayloadType} {UntrustedPayload.Length} ")),
-        .. UntrustedPayload.Span,
-    ];
+    internal byte[] PreAuthenticationEncoding() => [.. PreAuthenticationHead(), .. UntrustedPayload.Span];
+
+    /// <summary>What stands before the payload in it.</summary>
+    internal byte[] PreAuthenticationHead() => Encoding.UTF8.GetBytes(
+        string.Create(CultureInfo.InvariantCulture, $"DSSEv1 {Encoding.UTF8.GetByteCount(PayloadType)} {PayloadType} {UntrustedPayload.Length} "));
 }

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
@@ -18,26 +19,25 @@ internal static class DsseVerification
     /// </list>
     /// A key counts once, whatever it is called and however often it signed.
     /// </remarks>
-    public static DsseResult Verify(DsseEnvelope envelope, SigningTrust trust, DateTimeOffset at)
+    /// <param name="digest">SHA-256 of what is signed.</param>
+    /// <returns>Signers, or why there are none.</returns>
+    public static (ImmutableArray<VerifiedSigner> Signers, string? Why) Verify(byte[] digest, ImmutableArray<DsseSignature> signatures, SigningTrust trust, DateTimeOffset at)
     {
         if (trust.IsEmpty)
-            return new DsseResult.Rejected("No key and no root is trusted to sign it.");
+            return ([], "No key and no root is trusted to sign it.");
 
-        var digest = SHA256.HashData(envelope.PreAuthenticationEncoding());
         var signers = new Dictionary<string, VerifiedSigner>(StringComparer.Ordinal);
         var objections = new List<string>();
-        for (var i = 0; i < envelope.Signatures.Length; i++)
+        for (var i = 0; i < signatures.Length; i++)
         {
-            var (signer, why) = VerifyOne(envelope.Signatures[i], digest, trust, at);
+            var (signer, why) = VerifyOne(signatures[i], digest, trust, at);
             if (signer is not null)
                 signers.TryAdd(signer.KeyHash, signer);
             else
                 objections.Add($"signature {i}: {why}");
         }
 
-        return signers.Count > 0
-            ? new DsseResult.Verified(envelope.PayloadType, envelope.UntrustedPayload, [.. signers.Values])
-            : new DsseResult.Rejected($"No trusted signature: {string.Join("; ", objections)}.");
+        return signers.Count > 0 ? ([.. signers.Values], null) : ([], $"No trusted signature: {string.Join("; ", objections)}.");
     }
 
     private static (VerifiedSigner? Signer, string Why) VerifyOne(DsseSignature signature, byte[] digest, SigningTrust trust, DateTimeOffset at)

@@ -26,7 +26,11 @@ internal static class PrivateFiles
     }
 
     /// <summary>Writes a file of mode 0600: into a temporary one beside it, flushed to the disk, and moved into its place.</summary>
-    public static async Task WriteAsync(string path, ReadOnlyMemory<byte> content, CancellationToken cancel)
+    public static Task WriteAsync(string path, ReadOnlyMemory<byte> content, CancellationToken cancel) =>
+        WriteAsync(path, file => file.WriteAsync(content, cancel).AsTask());
+
+    /// <summary>The same, of content that comes in pieces.</summary>
+    public static async Task WriteAsync(string path, Func<Stream, Task> write)
     {
         var beside = $"{path}.{Guid.NewGuid():N}.tmp";
         var options = new FileStreamOptions { Mode = System.IO.FileMode.CreateNew, Access = FileAccess.Write, Options = FileOptions.Asynchronous };
@@ -36,7 +40,7 @@ internal static class PrivateFiles
         {
             await using (var file = new FileStream(beside, options))
             {
-                await file.WriteAsync(content, cancel);
+                await write(file);
                 file.Flush(flushToDisk: true);
             }
 

@@ -69,7 +69,7 @@ internal sealed record RouteRules(Caller Callers, ApiFamily Family, long MaxBody
     public const long SessionBody = 64 * 1024;
     public const long CapabilitiesBody = 256 * 1024;
     public const long EvidenceBody = 64 * 1024 * 1024;
-    public const long PolicyBody = 64 * 1024 * 1024;
+    public const long PolicyBody = 192 * 1024 * 1024; // a million digests with long paths, signed
     public const long PayloadBody = 64 * 1024;
     public const long PayloadPartBody = Protocol.Payloads.PayloadParts.Size;
     public const long WebhookBody = 16 * 1024;

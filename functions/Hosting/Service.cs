@@ -26,7 +26,7 @@ namespace Keylime.Functions.Hosting;
 internal static partial class Service
 {
     // Kestrel's own bound, over the bounds of the routes.
-    private const long LargestBody = RouteRules.EvidenceBody;
+    private const long LargestBody = RouteRules.PolicyBody;
 
     /// <param name="replace">For tests: registrations that take the place of ours.</param>
     /// <exception cref="IOException">The data directory cannot be used.</exception>
@@ -115,6 +115,8 @@ internal static partial class Service
         services.AddSingleton(static provider => new EvidenceLimit(provider.GetRequiredService<ServiceOptions>(), provider.GetRequiredService<TimeProvider>()));
         services.AddSingleton<SessionIds>();
         services.AddSingleton<PolicySigners>();
+        services.AddSingleton<RecentPolicies>();
+        services.AddSingleton<CompiledForms>();
         services.AddSingleton<PolicyTexts>();
         services.AddSingleton<PolicyPins>();
         services.AddSingleton<CompiledPolicies>();

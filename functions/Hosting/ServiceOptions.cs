@@ -36,6 +36,9 @@ internal sealed record ServiceOptions
 
     public bool RequirePolicyApproval { get; init; }
 
+    /// <summary>Bytes of policies that stay ready to judge with. The one used last stays, whatever its size.</summary>
+    public long PolicyMemory { get; init; } = 1024L * 1024 * 1024;
+
     /// <summary>How long verdicts are kept; <see langword="null"/> for ever.</summary>
     public TimeSpan? KeepVerdicts { get; init; }
 

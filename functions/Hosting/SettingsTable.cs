@@ -9,7 +9,9 @@ internal static class SettingsTable
 {
     private const int MostSeconds = 86_400;
     private const int MostDays = 36_500;
-    private const int MostMegabytes = 4096;
+    private const int MostEvidenceMegabytes = 4096;
+    private const int LeastMegabytes = 16;
+    private const int MostMegabytes = 1_000_000;
     private const int LongestKeyName = 127; // of Key Vault
     private const string Days = "a whole number of days from 1 to 36500 with d behind it, as in 365d";
     private const string Guid36 = "a GUID, as 00000000-0000-0000-0000-000000000000";
@@ -25,7 +27,7 @@ internal static class SettingsTable
         new("interval", "SECONDS", "a whole number of seconds from 1 to 86400", "from one attestation to the next, for nodes that say nothing else (default 60)",
             static (o, v) => Number(v, MostSeconds) is { } seconds ? o with { Interval = TimeSpan.FromSeconds(seconds) } : null),
         new("evidence-memory", "MB", "a whole number of megabytes from 1 to 4096", "of evidence that is taken in at a time; judging takes about four times as much memory. As much may wait, and the rest is told when to come again (default 64)",
-            static (o, v) => Number(v, MostMegabytes) is { } megabytes ? o with { EvidenceMemory = megabytes } : null),
+            static (o, v) => Number(v, MostEvidenceMegabytes) is { } megabytes ? o with { EvidenceMemory = megabytes } : null),
         Setting.Several("san", "NAME", "a host's name or address", "another name for the server's certificate",
             static v => Uri.CheckHostName(v) != UriHostNameType.Unknown, static (o, all) => o with { Names = [.. o.Names, .. all] }),
         new("tls-certificate", "FILE", "a file that can be read, PEM", "the server's certificate, and its issuers' behind it, of an authority of yours (default: the service makes one); read again when it changes",
@@ -37,6 +39,8 @@ internal static class SettingsTable
         Setting.YesNo("fetch-issuers", "get missing issuers' certificates from where endorsement certificates say they are", static (o, yes) => o with { FetchIssuers = yes }),
         Setting.YesNo("require-signed-policies", "take and use policies only with the signature of a trusted signer (DSSE)", static (o, yes) => o with { RequireSignedPolicies = yes }),
         Setting.YesNo("require-policy-approval", "a policy that is put judges nobody until somebody else approves it", static (o, yes) => o with { RequirePolicyApproval = yes }),
+        new("policy-memory", "MB", "a whole number of MB from 16 to 1000000", "policies that stay ready to judge with; those used longest ago go first (default 1024)",
+            static (o, v) => Number(v, MostMegabytes) is >= LeastMegabytes and var megabytes ? o with { PolicyMemory = megabytes * 1024L * 1024 } : null),
         new("keep-verdicts", "Nd", Days, "delete verdicts after so many days, but never the last pass and the last fail of a node (default: for ever)",
             static (o, v) => DaysOf(v) is { } days ? o with { KeepVerdicts = days } : null),
         new("keep-events", "Nd", Days, "delete events after so many days (default: for ever)", static (o, v) => DaysOf(v) is { } days ? o with { KeepEvents = days } : null),

@@ -25,7 +25,7 @@ internal static class PolicyDraftRoutes
     {
         if (!(await RequestBody.ReadJsonTextAsync(context, cancel)).TryGet(out var text, out var unread))
             return unread;
-        var (pinned, reading) = await texts.ReadForUseAsync("", text, context.Scope(), cancel);
+        var (pinned, reading, _) = await texts.ReadForUseAsync("", text, context.Scope(), cancel);
         if (reading is PolicyReading.Refused { Error: var error })
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_policy", $"The body is no policy: {error}");
         var digest = await blobs.PutAsync(pinned, cancel);

@@ -25,7 +25,7 @@ internal static partial class PutPolicy
 
     /// <summary>What the handler works with.</summary>
     internal sealed record Dependencies(
-        IRecordStore<PolicyRecord> Policies, PolicyPins Pins, INodeStore Nodes, PolicyTexts Texts, IBlobStore Blobs, IEventStore Events, ServiceOptions Options, TimeProvider Clock, ILogger<PolicyRecord> Log);
+        IRecordStore<PolicyRecord> Policies, PolicyPins Pins, INodeStore Nodes, PolicyTexts Texts, CompiledForms Forms, IBlobStore Blobs, IEventStore Events, ServiceOptions Options, TimeProvider Clock, ILogger<PolicyRecord> Log);
 
     private static async Task<IResult> HandleAsync(string name, string? group, HttpContext context, Dependencies use, CancellationToken cancel)
     {
@@ -35,12 +35,14 @@ internal static partial class PutPolicy
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_query", "group: 1 to 80 of A-Z a-z 0-9 _ . - are expected, or nothing for a policy that all share.");
         if (!(await RequestBody.ReadJsonTextAsync(context, cancel)).TryGet(out var body, out var unread))
             return unread;
-        var (text, reading) = await use.Texts.ReadForUseAsync(name, body, context.Scope(), cancel);
+        var (text, reading, seal) = await use.Texts.ReadForUseAsync(name, body, context.Scope(), cancel);
         if (reading is PolicyReading.Refused { Error: var error })
             return new Refusal(StatusCodes.Status400BadRequest, "invalid_policy", $"The body is no policy: {error}");
 
         // The text first: a name that points to nothing would be worse than a text without a name.
         var digest = await use.Blobs.PutAsync(text, cancel);
+        if (reading is PolicyReading.Runtime { Policy: var compiled })
+            await use.Forms.KeepAsync(digest, text.Length, compiled, seal, cancel);
         for (var tries = 0; tries < MaxTries; tries++)
         {
             var stored = await use.Policies.FindAsync(name, cancel);

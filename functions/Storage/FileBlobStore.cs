@@ -11,7 +11,8 @@ internal sealed class FileBlobStore(string folder) : IBlobStore
         var digest = Convert.ToHexStringLower(SHA256.HashData(content.Span));
         try
         {
-            if (!File.Exists(PathOf(digest)))
+            // What is there and damaged is written again: to put it once more is how it heals.
+            if (!MappedFile.Holds(PathOf(digest), digest))
                 await PrivateFiles.WriteAsync(PathOf(digest), content, cancel);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
@@ -32,6 +33,18 @@ internal sealed class FileBlobStore(string folder) : IBlobStore
         catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
             return null;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            throw new StorageUnavailableException($"Blobs: {e.Message}", e);
+        }
+    }
+
+    public Task<ReadOnlyMemory<byte>?> MapAsync(string digest, CancellationToken cancel)
+    {
+        try
+        {
+            return Task.FromResult(MappedFile.Open(PathOf(digest), digest));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

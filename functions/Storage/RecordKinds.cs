@@ -29,6 +29,9 @@ internal static class RecordKinds
     public static readonly RecordKind<PolicySignerRecord> PolicySigners =
         new("signers", s => s.Name, StorageJson.Default.PolicySignerRecord, s => s.Schema, PolicySignerRecord.CurrentSchema, Spread: false);
 
+    public static readonly RecordKind<CompiledForm> CompiledForms =
+        new("compiled", f => f.Key, StorageJson.Default.CompiledForm, f => f.Schema, CompiledForm.CurrentSchema, Spread: true);
+
     public static readonly RecordKind<EndorsementOwner> EndorsementOwners =
         new("owners", o => o.EndorsementKeyHash, StorageJson.Default.EndorsementOwner, o => o.Schema, EndorsementOwner.CurrentSchema, Spread: true);
 

@@ -19,6 +19,7 @@ namespace Keylime.Functions.Storage;
 [JsonSerializable(typeof(EventRecord))]
 [JsonSerializable(typeof(PolicyRecord))]
 [JsonSerializable(typeof(PolicySignerRecord))]
+[JsonSerializable(typeof(CompiledForm))]
 [JsonSerializable(typeof(EndorsementOwner))]
 [JsonSerializable(typeof(KnownEndorsementKey))]
 [JsonSerializable(typeof(TrustedCertificate))]

@@ -107,7 +107,7 @@ internal static class StoreServices
         RecordKinds.TrustedCertificates.Name, RecordKinds.EnrolmentRules.Name, RecordKinds.AccessTokens.Name,
         RecordKinds.PolicySigners.Name, RecordKinds.Timers.Name, RecordKinds.Webhooks.Name,
         RecordKinds.Payloads.Name, RecordKinds.PayloadShares.Name, RecordKinds.PayloadClaims.Name, RecordKinds.Releases.Name, RecordKinds.MasterKeys.Name,
-        RecordKinds.Notices.Name, RecordKinds.NoticeClaims.Name,
+        RecordKinds.Notices.Name, RecordKinds.NoticeClaims.Name, RecordKinds.CompiledForms.Name,
     ];
 
     private static void AddRecords(IServiceCollection services, IRecordStores make)
@@ -129,6 +129,7 @@ internal static class StoreServices
         Add(RecordKinds.MasterKeys);
         Add(RecordKinds.Notices);
         Add(RecordKinds.NoticeClaims);
+        Add(RecordKinds.CompiledForms);
 
         void Add<T>(RecordKind<T> kind)
             where T : class => services.AddSingleton(provider => make.Create(provider, kind));

@@ -58,6 +58,11 @@ public sealed class EvidenceCases
             Assert.True(
                 change["expect"]!.GetValue<string>() == (verdict.Pass ? "pass" : verdict.Findings[0].Code),
                 $"{change["expect"]} was expected; got {(verdict.Pass ? "pass" : string.Join("; ", verdict.Findings.Select(f => $"{f.Code}: {f.Detail}")))}");
+
+            // and by the policy's compiled form the very same
+            var again = Appraisal.Appraise(request with { Runtime = CompiledPolicyTests.Reopen(runtime) }, evidence);
+            Assert.Equal((verdict.Pass, verdict.FindingCount, verdict.Ima?.Tally), (again.Pass, again.FindingCount, again.Ima?.Tally));
+            Assert.Equal(CompiledPolicyTests.Describe(verdict.Findings), CompiledPolicyTests.Describe(again.Findings));
         }
     }
 

@@ -61,6 +61,7 @@ internal sealed class AzureFuse : DelegatingHandler, IFuse
         Records(RecordKinds.AccessTokens);
         Records(RecordKinds.Timers);
         Records(RecordKinds.PolicySigners);
+        Records(RecordKinds.CompiledForms);
         Records(RecordKinds.Webhooks);
         Records(RecordKinds.Payloads);
         Records(RecordKinds.PayloadShares);

@@ -1,5 +1,6 @@
 using Azure.Core;
 using Azure.Core.Pipeline;
+using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Storage.Azure;
 using Keylime.Protocol;
@@ -11,6 +12,7 @@ namespace Keylime.Functions.Tests;
 public sealed class AzureStoreTests(AzuriteFixture fixture) : StoreContract, IAsyncLifetime
 {
     private readonly UnreadableRows _unreadable = new(TimeProvider.System, NullLogger<UnreadableRows>.Instance);
+    private readonly string _folder = Directory.CreateTempSubdirectory("copies-").FullName;
     private AzureAccounts _accounts = null!; // InitializeAsync
 
     private protected override INodeStore Nodes => new AzureNodeStore(_accounts, _unreadable);
@@ -27,13 +29,41 @@ public sealed class AzureStoreTests(AzuriteFixture fixture) : StoreContract, IAs
 
     private protected override IRecordStore<Webhook> Webhooks => new AzureRecordStore<Webhook>(_accounts, RecordKinds.Webhooks, _unreadable);
 
-    private protected override IBlobStore Blobs => new AzureBlobStore(_accounts);
+    private protected override IBlobStore Blobs => new AzureBlobStore(_accounts, new ServiceOptions { Data = _folder, PolicyMemory = 250 }, TimeProvider.System);
 
     private static CancellationToken Cancel => TestContext.Current.CancellationToken;
 
     public async ValueTask InitializeAsync() => _accounts = await fixture.NewAccountsAsync(2);
 
-    public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+    public ValueTask DisposeAsync()
+    {
+        Directory.Delete(_folder, recursive: true);
+        return ValueTask.CompletedTask;
+    }
+
+    [Fact]
+    public async Task A_copy_on_this_machine_is_fetched_once_again_when_it_is_damaged_and_goes_when_there_are_too_many()
+    {
+        var digests = new List<string>();
+        for (byte i = 0; i < 3; i++)
+        {
+            digests.Add(await Blobs.PutAsync(Enumerable.Repeat(i, 100).ToArray(), Cancel));
+            var mapped = (await Blobs.MapAsync(digests[^1], Cancel))!.Value;
+            Assert.Equal(i, mapped.Span[99]);
+        }
+
+        string CopyOf(int index) => Path.Combine(_folder, "copies", digests[index]);
+        Assert.Equal([false, true, true], Enumerable.Range(0, 3).Select(i => File.Exists(CopyOf(i)))); // 250 bytes at most
+        await File.WriteAllBytesAsync(CopyOf(2), new byte[100], Cancel);
+        Assert.Equal(2, (await Blobs.MapAsync(digests[2], Cancel))!.Value.Span[0]);
+        Assert.Equal(2, (await File.ReadAllBytesAsync(CopyOf(2), Cancel))[0]);
+        Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(CopyOf(2)));
+
+        // What was copied is used while the store is away, and what was not is not made up.
+        var away = new AzureBlobStore(AzureAccounts.Create([AzureAccounts.FromConnectionString("DefaultEndpointsProtocol=http;AccountName=a;AccountKey=AAAA;BlobEndpoint=http://127.0.0.1:1/a;TableEndpoint=http://127.0.0.1:1/a;")]),
+            new ServiceOptions { Data = _folder }, TimeProvider.System);
+        Assert.NotNull(await away.MapAsync(digests[2], Cancel));
+    }
 
     [Fact]
     public void Ids_spread_evenly_and_move_only_to_a_new_account()
@@ -107,7 +137,7 @@ public sealed class AzureStoreTests(AzuriteFixture fixture) : StoreContract, IAs
         faults.Arm(503, times: int.MaxValue, afterArrival: false);
         await Assert.ThrowsAsync<StorageUnavailableException>(() => new AzureNodeStore(accounts, _unreadable).FindAsync(AgentId.Parse("a"), Cancel));
         await Assert.ThrowsAsync<StorageUnavailableException>(() => new AzureHealth(accounts).CheckAsync(Cancel));
-        await Assert.ThrowsAsync<StorageUnavailableException>(() => new AzureBlobStore(accounts).PutAsync(new byte[] { 1 }, Cancel));
+        await Assert.ThrowsAsync<StorageUnavailableException>(() => new AzureBlobStore(accounts, new ServiceOptions { Data = _folder }, TimeProvider.System).PutAsync(new byte[] { 1 }, Cancel));
     }
 
     [Fact]

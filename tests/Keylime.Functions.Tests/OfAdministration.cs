@@ -12,6 +12,8 @@ internal static class OfAdministration
 
     private static readonly string Signer = System.Security.Cryptography.PemEncoding.WriteString("PUBLIC KEY", TestCertificates.Root.PublicKey.ExportSubjectPublicKeyInfo());
 
+    private static readonly string LargePolicy = CompiledFormTests.Text([]);
+
     public static Dictionary<string, Change> Changes { get; } = new()
     {
         ["put a policy"] = new(
@@ -21,6 +23,15 @@ internal static class OfAdministration
             {
                 (await s.Operator.SendAsync("GET", "/v1/policies/node")).Expect(HttpStatusCode.OK);
                 Assert.Equal(1, (await s.EventTypesAsync("/v1/events")).Count(t => t == "policy.changed"));
+            }),
+        ["put a large policy"] = new(
+            _ => Task.CompletedTask,
+            async (s, _) => (await s.Operator.SendAsync("PUT", "/v1/policies/large", LargePolicy)).Status is HttpStatusCode.Created or HttpStatusCode.OK,
+            async s =>
+            {
+                Assert.Equal(1, (await s.EventTypesAsync("/v1/events")).Count(t => t == "policy.changed"));
+                Assert.True(await s.Get<Policies.CompiledForms>().HasAsync(CompiledFormTests.DigestOf(LargePolicy), TestContext.Current.CancellationToken));
+                Assert.NotNull(await s.Get<Policies.CompiledForms>().FindAsync(CompiledFormTests.DigestOf(LargePolicy), TestContext.Current.CancellationToken));
             }),
         ["trust a certificate"] = new(
             _ => Task.CompletedTask,

@@ -27,6 +27,8 @@ public sealed class SettingsTests
     [InlineData("--san", "a b")]
     [InlineData("--fetch-issuers", "maybe")]
     [InlineData("--accept-identity", "ek-key,none")]
+    [InlineData("--policy-memory", "15")]
+    [InlineData("--policy-memory", "1 GB")]
     [InlineData("--keep-verdicts", "0d")]
     [InlineData("--keep-verdicts", "400")]
     [InlineData("--keep-verdicts", "-4d")]

@@ -26,6 +26,7 @@ internal sealed class StoreFuse : IFuse
         Records<Registration>();
         Records<PolicyRecord>();
         Records<PolicySignerRecord>();
+        Records<CompiledForm>();
         Records<EndorsementOwner>();
         Records<KnownEndorsementKey>();
         Records<TrustedCertificate>();
@@ -146,6 +147,8 @@ internal sealed class StoreFuse : IFuse
         public Task<string> PutAsync(ReadOnlyMemory<byte> content, CancellationToken cancel) => fuse.WriteAsync(() => inner.PutAsync(content, cancel));
 
         public Task<ReadOnlyMemory<byte>?> FindAsync(string digest, CancellationToken cancel) => inner.FindAsync(digest, cancel);
+
+        public Task<ReadOnlyMemory<byte>?> MapAsync(string digest, CancellationToken cancel) => inner.MapAsync(digest, cancel);
     }
 
     private sealed class FusedRecords<T>(StoreFuse fuse, IRecordStore<T> inner) : IRecordStore<T>

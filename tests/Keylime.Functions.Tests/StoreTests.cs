@@ -436,6 +436,12 @@ public abstract class StoreContract
         Assert.Equal([1, 2, 3], (await Blobs.FindAsync(digest, Cancel))!.Value.ToArray());
         Assert.Null(await Blobs.FindAsync(new string('0', 64), Cancel));
         await Assert.ThrowsAsync<ArgumentException>(() => Blobs.FindAsync("../" + new string('0', 61), Cancel));
+
+        for (var again = 0; again < 2; again++)
+            Assert.Equal([1, 2, 3], (await Blobs.MapAsync(digest, Cancel))!.Value.ToArray());
+        Assert.Null(await Blobs.MapAsync(new string('0', 64), Cancel));
+        await Assert.ThrowsAsync<ArgumentException>(() => Blobs.MapAsync("../" + new string('0', 61), Cancel));
+        Assert.Equal(0, (await Blobs.MapAsync(await Blobs.PutAsync(default, Cancel), Cancel))!.Value.Length);
     }
 
     [Fact]
@@ -697,6 +703,26 @@ public sealed class SqliteStoreTests : StoreContract, IDisposable
         var digest = await Blobs.PutAsync(new byte[] { 1, 2, 3 }, Cancel);
         await File.WriteAllBytesAsync(Path.Combine(_folder, digest), [1, 2, 4], Cancel);
         Assert.Null(await Blobs.FindAsync(digest, Cancel));
+        Assert.Null(await Blobs.MapAsync(digest, Cancel));
+        await Blobs.PutAsync(new byte[] { 1, 2, 3 }, Cancel); // heals it
+        Assert.Equal([1, 2, 3], (await Blobs.FindAsync(digest, Cancel))!.Value.ToArray());
+    }
+
+    [Fact]
+    public async Task What_is_mapped_stays_when_its_file_goes_and_when_memory_is_collected()
+    {
+        var content = Enumerable.Range(0, 100_000).Select(i => (byte)(i / 7 % 251)).ToArray();
+        var digest = await Blobs.PutAsync(content, Cancel);
+        var mapped = (await Blobs.MapAsync(digest, Cancel))!.Value;
+        File.Delete(Path.Combine(_folder, digest));
+        for (var i = 0; i < 3; i++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+
+        Assert.True(mapped.Span.SequenceEqual(content));
+        GC.KeepAlive(mapped);
     }
 
     public void Dispose()

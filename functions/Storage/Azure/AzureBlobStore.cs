@@ -1,12 +1,15 @@
 using System.Security.Cryptography;
 using Azure;
 using Azure.Storage.Blobs.Models;
+using Keylime.Functions.Hosting;
 
 namespace Keylime.Functions.Storage.Azure;
 
 /// <summary>Large objects in Blob Storage, each under its digest, written once.</summary>
-internal sealed class AzureBlobStore(AzureAccounts accounts) : IBlobStore
+internal sealed class AzureBlobStore(AzureAccounts accounts, ServiceOptions options, TimeProvider clock) : IBlobStore
 {
+    private readonly LocalCopies _copies = new(Path.Combine(options.Data, "copies"), options.PolicyMemory, clock);
+
     public Task<string> PutAsync(ReadOnlyMemory<byte> content, CancellationToken cancel) => AzureErrors.TranslateAsync(async () =>
     {
         var digest = Convert.ToHexStringLower(SHA256.HashData(content.Span));
@@ -25,8 +28,7 @@ internal sealed class AzureBlobStore(AzureAccounts accounts) : IBlobStore
 
     public Task<ReadOnlyMemory<byte>?> FindAsync(string digest, CancellationToken cancel)
     {
-        if (digest.Length != SHA256.HashSizeInBytes * 2 || !digest.All(char.IsAsciiHexDigitLower))
-            throw new ArgumentException("A SHA-256 in lower-case hex is expected.", nameof(digest));
+        Demand(digest);
         return AzureErrors.TranslateAsync(async () =>
         {
             try
@@ -40,5 +42,39 @@ internal sealed class AzureBlobStore(AzureAccounts accounts) : IBlobStore
                 return null;
             }
         });
+    }
+
+    public Task<ReadOnlyMemory<byte>?> MapAsync(string digest, CancellationToken cancel)
+    {
+        Demand(digest);
+        return AzureErrors.TranslateAsync(async () =>
+        {
+            try
+            {
+                return await _copies.MapAsync(digest, async file =>
+                {
+                    try
+                    {
+                        await using var content = (await accounts.For(digest).Blobs.GetBlobClient(digest).DownloadStreamingAsync(cancellationToken: cancel)).Value.Content;
+                        await content.CopyToAsync(file, cancel);
+                        return true;
+                    }
+                    catch (RequestFailedException e) when (e.Status == StatusCodes.Status404NotFound)
+                    {
+                        return false;
+                    }
+                });
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                throw new StorageUnavailableException($"Copies of blobs: {e.Message}", e);
+            }
+        });
+    }
+
+    private static void Demand(string digest)
+    {
+        if (digest.Length != SHA256.HashSizeInBytes * 2 || !digest.All(char.IsAsciiHexDigitLower))
+            throw new ArgumentException("A SHA-256 in lower-case hex is expected.", nameof(digest));
     }
 }
