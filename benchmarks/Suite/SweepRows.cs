@@ -5,6 +5,7 @@ using Keylime.Functions.Hosting;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Storage.Azure;
 using Keylime.Functions.Storage.Sqlite;
+using Keylime.Functions.Telemetry;
 using Keylime.Functions.Verifier;
 using Keylime.Protocol;
 using Keylime.Testing;

@@ -57,7 +57,7 @@ internal static class StoreServices
         services.AddKeyedSingleton<IEventStore>(EventRows, static (p, _) => new TracedEventStore(new AzureEventStore(p.GetRequiredService<AzureAccounts>(), p.GetRequiredService<UnreadableRows>()), Tables));
         services.AddSingleton<IOutbox>(static p => new TracedOutbox(new AzureOutbox(p.GetRequiredService<AzureAccounts>(), p.GetRequiredService<UnreadableRows>()), Tables));
         services.AddSingleton(static provider => provider.GetRequiredService<AzureAccounts>().Queues);
-        services.AddSingleton<IBlobStore>(static p => new TracedBlobStore(new AzureBlobStore(p.GetRequiredService<AzureAccounts>()), Blobs));
+        services.AddSingleton<IBlobStore>(static p => new TracedBlobStore(new AzureBlobStore(p.GetRequiredService<AzureAccounts>(), p.GetRequiredService<ServiceOptions>(), p.GetRequiredService<TimeProvider>()), Blobs));
         AddLeader(services, options);
         AddRecords(services, new AzureRecords());
     }

@@ -12,4 +12,7 @@ internal sealed class TracedBlobStore(IBlobStore inner, string system) : IBlobSt
 
     public Task<ReadOnlyMemory<byte>?> FindAsync(string digest, CancellationToken cancel) =>
         _spans.RunAsync("find", (inner, digest, cancel), static s => s.inner.FindAsync(s.digest, s.cancel));
+
+    public Task<ReadOnlyMemory<byte>?> MapAsync(string digest, CancellationToken cancel) =>
+        _spans.RunAsync("map", (inner, digest, cancel), static s => s.inner.MapAsync(s.digest, s.cancel));
 }

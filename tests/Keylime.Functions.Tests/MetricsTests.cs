@@ -236,6 +236,8 @@ public sealed partial class MetricsTests
             broken() ? throw new StorageUnavailableException("It does not answer.") : inner.PutAsync(content, cancel);
 
         public Task<ReadOnlyMemory<byte>?> FindAsync(string digest, CancellationToken cancel) => inner.FindAsync(digest, cancel);
+
+        public Task<ReadOnlyMemory<byte>?> MapAsync(string digest, CancellationToken cancel) => inner.MapAsync(digest, cancel);
     }
 
     private sealed class Scripted(Queue<HttpStatusCode> answers) : HttpMessageHandler
