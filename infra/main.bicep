@@ -120,6 +120,7 @@ var tables = [
   'keylimeevents'
   'keylimeoutbox'
   'keylimedeliveries'
+  'keylimecompiled'
   'keylimemeta'
   'keylimeregistrations'
   'keylimepolicies'
