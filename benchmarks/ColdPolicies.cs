@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using Keylime.Attestation;
 using Keylime.Testing;
@@ -9,6 +10,29 @@ namespace Keylime.Benchmarks;
 internal static class ColdPolicies
 {
     private const int Entries = 20_000; // of the list in the folder
+
+    /// <summary>What a process that starts says.</summary>
+    /// <param name="Ready">Milliseconds from asking for the first policy to its first entry judged.</param>
+    /// <param name="First">What that added of memory.</param>
+    /// <param name="Whole">The same after a whole list.</param>
+    /// <param name="Others">Milliseconds for the first entry by each of the other policies, in all.</param>
+    /// <param name="All">What all of them added of memory.</param>
+    /// <param name="Held">Bytes that count for the bound.</param>
+    /// <param name="Used">Milliseconds of the processor for the first.</param>
+    internal sealed record Figures(double Ready, Memory First, Memory Whole, double Others, Memory All, double Held, double Used);
+
+    /// <summary>Starts such a process, and takes what it says.</summary>
+    public static async Task<Figures> StartAsync(string folder, IReadOnlyList<string> digests)
+    {
+        var program = new ProcessStartInfo(Environment.ProcessPath!, ["policies", "cold", folder, .. digests]) { RedirectStandardOutput = true };
+        using var process = Process.Start(program)!;
+        var text = await process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        if (process.ExitCode != 0)
+            throw new InvalidOperationException("A process that starts could not judge.");
+        double[] said = [.. text.Split((char[])[' ', '\n'], StringSplitOptions.RemoveEmptyEntries).Select(static n => double.Parse(n, CultureInfo.InvariantCulture))];
+        return new Figures(said[0], new(said[1], said[2]), new(said[3], said[4]), said[5], new(said[6], said[7]), said[8], said[9]);
+    }
 
     /// <summary>Prints milliseconds from asking for the first policy to its first entry judged, MB that this added; the same after a whole list, and after the other policies; and the processor's milliseconds of the first.</summary>
     /// <param name="digests">A small policy, with which the code is made ready that the shipped service has ready (ReadyToRun); then the large ones.</param>

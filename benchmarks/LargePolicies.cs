@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Security.Cryptography;
 using Keylime.Attestation;
@@ -41,6 +40,15 @@ internal static class LargePolicies
         }
     }
 
+    /// <summary>Puts a list, a small policy and one large one into a folder, as <see cref="ColdPolicies"/> wants them.</summary>
+    public static async Task<IReadOnlyList<string>> PutAsync(string folder, int paths)
+    {
+        var made = MadeList.Make(null, paths, Entries);
+        await File.WriteAllBytesAsync(Path.Combine(folder, "list"), made.Text);
+        using var stack = new PolicyStack(folder);
+        return [await PutAsync(stack, MadeList.Make(null, 4_000, 0).Policy), await PutAsync(stack, made.Policy)];
+    }
+
     private static async Task<string> PutAsync(PolicyStack stack, byte[] text, bool print = false)
     {
         var start = TimeProvider.System.GetTimestamp();
@@ -63,25 +71,17 @@ internal static class LargePolicies
 
     private static async Task ColdAsync(string folder, List<string> digests)
     {
-        var runs = new List<double[]>();
+        var runs = new List<ColdPolicies.Figures>();
         for (var i = 0; i < Starts; i++)
-        {
-            var program = new ProcessStartInfo(Environment.ProcessPath!, ["policies", "cold", folder, .. digests]) { RedirectStandardOutput = true };
-            using var process = Process.Start(program)!;
-            var text = await process.StandardOutput.ReadToEndAsync();
-            await process.WaitForExitAsync();
-            if (process.ExitCode != 0)
-                throw new InvalidOperationException("A process that starts could not judge.");
-            runs.Add([.. text.Split((char[])[' ', '\n'], StringSplitOptions.RemoveEmptyEntries).Select(static n => double.Parse(n, CultureInfo.InvariantCulture))]);
-        }
+            runs.Add(await ColdPolicies.StartAsync(folder, digests));
 
-        double Median(int column) => runs.Select(r => r[column]).Order().ElementAt(Starts / 2);
-        var times = runs.Select(static r => r[0]).Order().ToArray();
-        Line($"a process that starts, its first entry judged after", string.Create(CultureInfo.InvariantCulture, $"{Median(0):F0} ms   {times[0]:F0} to {times[^1]:F0}, median of {Starts}; {Median(9):F0} ms of the processor"));
-        Line("  and holds more than before", Megabytes(Median(1), Median(2)));
-        Line($"  after {Entries:N0} entries from all over it", Megabytes(Median(3), Median(4)));
-        Line($"{digests.Count - 2} more such policies, the first entry by each", string.Create(CultureInfo.InvariantCulture, $"{Median(5):F0} ms in all"));
-        Line("  and then all of them hold", Megabytes(Median(6), Median(7)) + string.Create(CultureInfo.InvariantCulture, $"; {Median(8) / 1e6:F0} MB count for the bound"));
+        double Median(Func<ColdPolicies.Figures, double> of) => Row.MedianOf([.. runs.Select(of)]);
+        var times = runs.Select(static r => r.Ready).Order().ToArray();
+        Line($"a process that starts, its first entry judged after", string.Create(CultureInfo.InvariantCulture, $"{Median(static r => r.Ready):F0} ms   {times[0]:F0} to {times[^1]:F0}, median of {Starts}; {Median(static r => r.Used):F0} ms of the processor"));
+        Line("  and holds more than before", Megabytes(Median(static r => r.First.Private), Median(static r => r.First.Files)));
+        Line($"  after {Entries:N0} entries from all over it", Megabytes(Median(static r => r.Whole.Private), Median(static r => r.Whole.Files)));
+        Line($"{digests.Count - 2} more such policies, the first entry by each", string.Create(CultureInfo.InvariantCulture, $"{Median(static r => r.Others):F0} ms in all"));
+        Line("  and then all of them hold", Megabytes(Median(static r => r.All.Private), Median(static r => r.All.Files)) + string.Create(CultureInfo.InvariantCulture, $"; {Median(static r => r.Held) / 1e6:F0} MB count for the bound"));
     }
 
     private static async Task RatesAsync(SoftwareTpm tpm, PolicyStack stack, MadeList made, string digest)

@@ -28,8 +28,6 @@ try
         case ["policies", "cold", var folder, .. var digests]:
             await ColdPolicies.RunAsync(folder, digests);
             return 0;
-        case ["policy-cold", var path]:
-            return PolicyRows.Cold(path);
         default:
             Console.Error.WriteLine("usage: Keylime.Benchmarks, or a verb; docs/benchmarks.md has them");
             return 2;

@@ -27,7 +27,7 @@ internal static class SuiteRun
             rows.AddRange(part switch
             {
                 "micro" => Verification.Measure(),
-                "policy" => await PolicyRows.MeasureAsync(CancellationToken.None),
+                "policy" => await PolicyRows.MeasureAsync(),
                 "service" => await ServiceRows.MeasureAsync(CancellationToken.None),
                 "fleet" => await FleetRows.MeasureAsync(CancellationToken.None),
                 "sweep" => await SweepRows.MeasureAsync(CancellationToken.None),
