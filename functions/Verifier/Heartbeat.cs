@@ -43,7 +43,7 @@ internal sealed class Heartbeat(IRecordStore<TimerState> timers, TimeProvider cl
     {
         for (var tries = 0; tries < MaxTries; tries++)
         {
-            var now = clock.GetUtcNow();
+            var (now, stamp) = (clock.GetUtcNow(), clock.GetTimestamp()); // of one moment: what goes by until the row is written is no absence
             var (row, readable) = await ReadAsync(cancel);
             if (!readable)
                 return null;
@@ -59,7 +59,7 @@ internal sealed class Heartbeat(IRecordStore<TimerState> timers, TimeProvider cl
             var next = row.Value with { At = now, Gaps = [.. row.Value.Gaps.TakeLast(MaxGaps - 1), gap] };
             if (await timers.TryReplaceAsync(row, next, cancel))
             {
-                Interlocked.Exchange(ref _anchor, clock.GetTimestamp());
+                Interlocked.Exchange(ref _anchor, stamp);
                 return Keep(next, now).State;
             }
         }
@@ -73,7 +73,7 @@ internal sealed class Heartbeat(IRecordStore<TimerState> timers, TimeProvider cl
     {
         for (var tries = 0; tries < MaxTries; tries++)
         {
-            var now = clock.GetUtcNow();
+            var (now, stamp) = (clock.GetUtcNow(), clock.GetTimestamp()); // of one moment: what goes by until the row is written is no absence
             if ((await ReadAsync(cancel)).Row is not { Value: var state } row)
                 return;
             var next = state with
@@ -84,7 +84,7 @@ internal sealed class Heartbeat(IRecordStore<TimerState> timers, TimeProvider cl
             };
             if (await timers.TryReplaceAsync(row, next, cancel))
             {
-                Interlocked.Exchange(ref _anchor, clock.GetTimestamp());
+                Interlocked.Exchange(ref _anchor, stamp);
                 Keep(next, now);
                 return;
             }

@@ -40,6 +40,8 @@ public sealed class EventTests
             await database.WriteAsync(c => c.Execute("INSERT INTO registrations VALUES ('bad', 'e', x'00ff')"), Cancel);
         Assert.Equal(HttpStatusCode.ServiceUnavailable, (await service.Operator.SendAsync("GET", "/v2.6/agents/bad")).Status);
         await service.Get<Sweep>().RunAsync(Cancel);
+        await service.Get<DeliveryQueues>().Poison.PutAsync("no message of ours"u8.ToArray(), TimeSpan.Zero, Cancel);
+        await service.Get<Notifications.PoisonedWork>().RunAsync(Cancel);
 
         var all = await ListAsync(service, "/v1/events?limit=1000");
         Assert.Equal(EventTypes.All.Order(), all.Select(e => e.Type).Distinct().Order());
