@@ -105,7 +105,11 @@ internal static partial class Settings
             if (!parts[0].StartsWith("--", StringComparison.Ordinal))
                 wrong.Add($"'{args[i]}': a setting is expected, as --name VALUE.");
             else if (SettingsTable.All.FirstOrDefault(setting => "--" + setting.Name == parts[0]) is not { } known)
-                wrong.Add($"{parts[0]}: there is no such setting.{Nearest(parts[0], static setting => "--" + setting.Name)}{Skip(args, ref i, parts)}");
+            {
+                wrong.Add($"{parts[0]}: there is no such setting.{Nearest(parts[0], static setting => "--" + setting.Name)}");
+                if (parts.Length == 1 && i + 1 < args.Count && !args[i + 1].StartsWith("--", StringComparison.Ordinal))
+                    i++; // its value is no second mistake
+            }
             else if (parts.Length == 2)
                 yield return new Given(known, parts[1], parts[0]);
             else if (i + 1 < args.Count)
@@ -113,14 +117,6 @@ internal static partial class Settings
             else
                 wrong.Add($"{parts[0]}: a value is missing: {known.Expected}.");
         }
-    }
-
-    // The value of a setting that there is not is no second mistake.
-    private static string Skip(IReadOnlyList<string> args, ref int i, string[] parts)
-    {
-        if (parts.Length == 1 && i + 1 < args.Count && !args[i + 1].StartsWith("--", StringComparison.Ordinal))
-            i++;
-        return "";
     }
 
     private static string Nearest(string name, Func<Setting, string> of)
