@@ -127,26 +127,28 @@ internal sealed class SqliteDatabase : IStoreHealth, IDisposable
         if (version > SchemaVersion)
             throw new StorageUnavailableException($"The database has version {version}, this program writes {SchemaVersion}: a newer program made it.");
 
+        // Tables with row numbers: a row is kilobytes of JSON, and a table WITHOUT ROWID would keep such bodies in the inner pages of its tree too, four to a page and as deep as that makes it.
+        // Such tables of earlier programs stay as they are; every statement here is the same for both.
         using var create = connection.Command($"""
             BEGIN IMMEDIATE;
             CREATE TABLE IF NOT EXISTS nodes (
                 partition TEXT NOT NULL, id TEXT NOT NULL, etag TEXT NOT NULL,
                 verdict INTEGER NOT NULL, late_at INTEGER NOT NULL, silent_at INTEGER NOT NULL,
                 retired INTEGER NOT NULL, open INTEGER NOT NULL, policy TEXT,
-                body BLOB NOT NULL, PRIMARY KEY (partition, id)) WITHOUT ROWID;
+                body BLOB NOT NULL, PRIMARY KEY (partition, id));
             CREATE INDEX IF NOT EXISTS nodes_policy ON nodes (policy);
             CREATE TABLE IF NOT EXISTS registrations (
-                id TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
+                id TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, body BLOB NOT NULL);
             CREATE TABLE IF NOT EXISTS verdicts (
-                node TEXT NOT NULL, attestation INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (node, attestation)) WITHOUT ROWID;
+                node TEXT NOT NULL, attestation INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (node, attestation));
             CREATE TABLE IF NOT EXISTS events (
-                node TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (node, key)) WITHOUT ROWID;
+                node TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (node, key));
             CREATE INDEX IF NOT EXISTS events_time ON events (key, node);
             CREATE TABLE IF NOT EXISTS outbox (
-                channel TEXT NOT NULL, place TEXT NOT NULL, etag TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (channel, place)) WITHOUT ROWID;
+                channel TEXT NOT NULL, place TEXT NOT NULL, etag TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (channel, place));
             CREATE TABLE IF NOT EXISTS deliveries (
-                channel TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (channel, key)) WITHOUT ROWID;
-            {string.Concat(Records.Select(static name => $"CREATE TABLE IF NOT EXISTS {name} (name TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;\n"))}
+                channel TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (channel, key));
+            {string.Concat(Records.Select(static name => $"CREATE TABLE IF NOT EXISTS {name} (name TEXT NOT NULL PRIMARY KEY, etag TEXT NOT NULL, body BLOB NOT NULL);\n"))}
             PRAGMA user_version = {SchemaVersion};
             COMMIT;
             """);
