@@ -11,7 +11,7 @@ internal sealed record FleetOptions
           --nodes N        machines that attest (default 300)
           --interval S     seconds from one attestation of a machine to the next (default 1)
           --for T          seconds that count (default 20)
-          --warm W         seconds before them, which do not (default 8)
+          --warm W         seconds before them, which do not, at a slower pace (default 45: so long it takes until the runtime has compiled all that is hot)
           --delta L        new lines in a machine's list at each attestation, in plain text (default 0)
           --algorithm A    of attestation keys: rsa2048, rsa2048-pss or ecdsa-p256 (default rsa2048)
           --keys K         different keys; machines share them where they are fewer than machines (default 64 of RSA, all of ECDSA)
@@ -35,7 +35,7 @@ internal sealed record FleetOptions
 
     public TimeSpan Length { get; init; } = TimeSpan.FromSeconds(20);
 
-    public TimeSpan Warm { get; init; } = TimeSpan.FromSeconds(8);
+    public TimeSpan Warm { get; init; } = TimeSpan.FromSeconds(45);
 
     public int NewLines { get; init; }
 
@@ -78,7 +78,7 @@ internal sealed record FleetOptions
             Nodes = given.Number("--nodes", 300, 1, 1_000_000),
             Interval = given.Number("--interval", 1, 1, 86_400),
             Length = TimeSpan.FromSeconds(given.Number("--for", 20, 1, 86_400)),
-            Warm = TimeSpan.FromSeconds(given.Number("--warm", 8, 1, 3600)),
+            Warm = TimeSpan.FromSeconds(given.Number("--warm", 45, 0, 3600)),
             NewLines = given.Number("--delta", 0, 0, 1_000_000),
             Scheme = given.Text("--algorithm") switch
             {

@@ -29,13 +29,21 @@ internal static class FleetRun
     }
 
     /// <exception cref="BenchmarkException">Something does not work, or attestations fail.</exception>
-    public static async Task<FleetFigures> RunAsync(FleetOptions options, CancellationToken cancel)
+    public static Task<FleetFigures> RunAsync(FleetOptions options, CancellationToken cancel) => WithRigAsync(options, async rig =>
+    {
+        await rig.WarmAsync(cancel);
+        return await rig.MeasureAsync(options, cancel);
+    }, cancel);
+
+    /// <summary>A rig for as long as that takes.</summary>
+    /// <exception cref="BenchmarkException">Something does not work, or attestations fail.</exception>
+    public static async Task<T> WithRigAsync<T>(FleetOptions options, Func<LoadRig, Task<T>> measure, CancellationToken cancel)
     {
         var folder = Directory.CreateTempSubdirectory("fleet-").FullName;
         try
         {
             await using var rig = await LoadRig.StartAsync(options, folder, cancel);
-            return await rig.MeasureAsync(cancel);
+            return await measure(rig);
         }
         finally
         {
@@ -54,7 +62,7 @@ internal static class FleetRun
         var nodes = new List<LoadNode>(options.Nodes);
         for (var i = 0; i < options.Nodes; i++)
         {
-            var node = new LoadNode(SeededFleet.Name(i), i < keys.Length ? keys[i] : keys[i % keys.Length].Twin(), list, options.OneTrip);
+            var node = new LoadNode(SeededFleet.Name(i), i < keys.Length ? keys[i] : keys[i % keys.Length].Twin(), list);
             node.Boot(FirstLines);
             nodes.Add(node);
         }

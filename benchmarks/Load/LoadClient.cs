@@ -23,6 +23,7 @@ internal sealed class LoadClient : IDisposable
     /// <param name="keep">False for a connection of its own for each request, with its handshake, as nodes make that come once in many minutes.</param>
     public LoadClient(Uri url, string caPath, int connections, bool keep)
     {
+        (Url, CaPath) = (url, caPath);
         var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck, DisableCertificateDownloads = true };
         policy.CustomTrustStore.ImportFromPemFile(caPath);
         var handler = new SocketsHttpHandler
@@ -36,6 +37,10 @@ internal sealed class LoadClient : IDisposable
         };
         _http = new HttpClient(handler) { BaseAddress = url, Timeout = Timeout };
     }
+
+    public Uri Url { get; }
+
+    public string CaPath { get; }
 
     public (long Sent, long Received, long Requests) Counted => (Interlocked.Read(ref _sent), Interlocked.Read(ref _received), Interlocked.Read(ref _requests));
 

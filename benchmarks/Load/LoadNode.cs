@@ -36,8 +36,7 @@ internal enum AttestEnd
 internal readonly record struct AttestOutcome(AttestEnd End, TimeSpan Wait, string Why = "");
 
 /// <summary>One machine: a TPM that really signs, a measurement list that its PCR 10 is really extended with, and what its agent says to the service.</summary>
-/// <param name="oneTrip">Whether it uses the challenge that came with the last answer, where there was one.</param>
-internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list, bool oneTrip)
+internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list)
 {
     private static readonly string[] Hashes = ["sha256", "sha384", "sha512"];
     private static readonly string[] Schemes = ["rsassa", "rsapss", "ecdsa"];
@@ -58,6 +57,9 @@ internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list, bo
     public SoftwareTpm Tpm => tpm;
 
     public string? Token { get; set; }
+
+    /// <summary>Whether it uses the challenge that came with the last answer, where there was one.</summary>
+    public bool OneTrip { get; set; }
 
     /// <summary>One at a time, as an agent does.</summary>
     public SemaphoreSlim Turn { get; } = new(1);
@@ -106,7 +108,7 @@ internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list, bo
             if (asked is null)
                 return refused!.Value;
             var outcome = await ProveAsync(client, asked, cancel);
-            if (oneTrip && outcome.End is AttestEnd.Premature or AttestEnd.TurnedAway or AttestEnd.NoSession)
+            if (OneTrip && outcome.End is AttestEnd.Premature or AttestEnd.TurnedAway or AttestEnd.NoSession)
                 _next = asked; // it is as good later
             return outcome;
         }
@@ -136,13 +138,13 @@ internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list, bo
         var (message, signature, values) = tpm.Quote(quote.Challenge, new PcrSelection(algorithm, PcrSet.Of([.. pcrs!])));
         var log = asked.Items.FirstOrDefault(static i => i.EvidenceType == EvidenceItem.ImaLog)?.ChosenParameters;
         var from = log?.StartingOffset ?? 0;
-        using var body = new EvidenceBody(message, signature, values, log is null ? null : Text(from), _lines - from, oneTrip);
+        using var body = new EvidenceBody(message, signature, values, log is null ? null : Text(from), _lines - from, OneTrip);
         var answer = await client.SendAsync(HttpMethod.Patch, asked.Location, body, Token, cancel);
         if (answer.Status != 202)
             return Refused(answer);
 
         var document = JsonSerializer.Deserialize(answer.Body, UpstreamJson.Default.DocumentAttestationAttributes)!;
-        if (oneTrip)
+        if (OneTrip)
             _next = NextOf(document);
         var wait = TimeSpan.FromSeconds(document.Meta?.SecondsToNextAttestation ?? 1);
         return document.Data.Attributes is { Evaluation: "pass" }

@@ -6,10 +6,14 @@ namespace Keylime.Benchmarks.Load;
 /// <summary>A fleet, the service that it attests at, and whatever that needs: started, enrolled, ready to be measured.</summary>
 internal sealed class LoadRig : IAsyncDisposable
 {
+    private const double WarmPace = 0.6; // of the pace: each comes before it is late, which is after two intervals
+    private static readonly TimeSpan LeadIn = TimeSpan.FromSeconds(2); // until connections are there
+
     private readonly List<IAsyncDisposable> _running = [];
     private readonly List<RequestCounter> _counters = [];
     private LoadClient? _client;
     private string _operatorToken = "";
+    private long _slots;
 
     private LoadRig(FleetOptions options)
     {
@@ -53,21 +57,27 @@ internal sealed class LoadRig : IAsyncDisposable
         }
     }
 
-    /// <exception cref="BenchmarkException">Attestations failed: what was measured does not work.</exception>
-    public async Task<FleetFigures> MeasureAsync(CancellationToken cancel)
+    /// <summary>The machines attest at a slower pace, and nobody looks.</summary>
+    /// <exception cref="BenchmarkException">Attestations failed.</exception>
+    public async Task WarmAsync(CancellationToken cancel)
     {
+        if (Options.Warm > TimeSpan.Zero)
+            Check(await RunAsync(Options, WarmPace, Client, TimeSpan.Zero, Options.Warm, static () => { }, static () => { }, cancel));
+    }
+
+    /// <param name="options">Those of the rig; of fewer machines, of more new lines, in another way to connect or to ask.</param>
+    /// <exception cref="BenchmarkException">Attestations failed: what was measured does not work.</exception>
+    public async Task<FleetFigures> MeasureAsync(FleetOptions options, CancellationToken cancel)
+    {
+        using var client = new LoadClient(Client.Url, Client.CaPath, options.Connections, !options.Handshakes);
         ProcessFigures generator = default, generatorAfter = default, service = default, serviceAfter = default;
         (long Sent, long Received, long Requests) wire = default, wireAfter = default;
         Dictionary<string, long> storage = [], storageAfter = [];
-        var loop = await new OpenLoop(Nodes, Client, Enrolment, Options.PerSecond, Options.NewLines).RunAsync(Options.Warm, Options.Length,
-            () => (generator, service, wire, storage) = (ProcessFigures.Of(Environment.ProcessId), Service?.Figures ?? default, Client.Counted, Counts()),
-            () => (generatorAfter, serviceAfter, wireAfter, storageAfter) = (ProcessFigures.Of(Environment.ProcessId), Service?.Figures ?? default, Client.Counted, Counts()),
-            cancel);
-        if (loop.Others.TryGetValue(AttestEnd.Failed, out var failed) || loop.Others.TryGetValue(AttestEnd.Broken, out failed) || loop.Others.TryGetValue(AttestEnd.Cut, out failed))
-            throw new BenchmarkException($"{failed.Count} attestations did not pass: {failed.First}");
-        if (loop.Passed == 0)
-            throw new BenchmarkException("Not one attestation passed in the time.");
-        return new FleetFigures(Options, loop)
+        var loop = Check(await RunAsync(options, 1, client, options.Warm == TimeSpan.Zero ? TimeSpan.Zero : LeadIn, options.Length,
+            () => (generator, service, wire, storage) = (ProcessFigures.Of(Environment.ProcessId), Service?.Figures ?? default, client.Counted, Counts()),
+            () => (generatorAfter, serviceAfter, wireAfter, storageAfter) = (ProcessFigures.Of(Environment.ProcessId), Service?.Figures ?? default, client.Counted, Counts()),
+            cancel));
+        return new FleetFigures(options, loop)
         {
             Generator = (generator, generatorAfter),
             Service = Service is null ? null : (service, serviceAfter),
@@ -75,6 +85,27 @@ internal sealed class LoadRig : IAsyncDisposable
             Storage = _counters.Count == 0 ? null : RequestCounter.Since(storage, storageAfter),
             Keys = Keys.Count,
         };
+    }
+
+    private async Task<LoopResult> RunAsync(FleetOptions options, double pace, LoadClient client, TimeSpan warm, TimeSpan length, Action started, Action ended, CancellationToken cancel)
+    {
+        var nodes = Nodes.Take(options.Nodes).ToList();
+        foreach (var node in nodes)
+            node.OneTrip = options.OneTrip;
+        // It goes on with the machine whose turn it is: one that has just come is not wanted yet.
+        var loop = new OpenLoop(nodes, client, Enrolment, pace * options.PerSecond, options.NewLines, _slots);
+        var result = await loop.RunAsync(warm, length, started, ended, cancel);
+        _slots = loop.Next;
+        return result;
+    }
+
+    private static LoopResult Check(LoopResult loop)
+    {
+        if (loop.Others.TryGetValue(AttestEnd.Failed, out var failed) || loop.Others.TryGetValue(AttestEnd.Broken, out failed) || loop.Others.TryGetValue(AttestEnd.Cut, out failed))
+            throw new BenchmarkException($"{failed.Count} attestations did not pass: {failed.First}");
+        if (loop.Passed == 0)
+            throw new BenchmarkException("Not one attestation passed in the time.");
+        return loop;
     }
 
     public async ValueTask DisposeAsync()

@@ -31,7 +31,8 @@ internal sealed record LoopResult
 /// does to those who wait so cannot hide. A node does one at a time, and never before the service wants it.
 /// </summary>
 /// <param name="newLines">Of its list, that a node has measured when an attestation is due.</param>
-internal sealed class OpenLoop(IReadOnlyList<LoadNode> nodes, LoadClient client, LoadEnrolment enrolment, double perSecond, int newLines)
+/// <param name="first">The number of the first attestation; they go round the nodes.</param>
+internal sealed class OpenLoop(IReadOnlyList<LoadNode> nodes, LoadClient client, LoadEnrolment enrolment, double perSecond, int newLines, long first)
 {
     private static readonly TimeSpan Step = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan Pause = TimeSpan.FromMilliseconds(200); // where the service names no other
@@ -42,6 +43,9 @@ internal sealed class OpenLoop(IReadOnlyList<LoadNode> nodes, LoadClient client,
     private int _passed;
     private long _from; // the time that counts
     private long _to;
+
+    /// <summary>The number of the next attestation that would be due.</summary>
+    public long Next { get; private set; } = first;
 
     /// <param name="started">Called when the time that counts begins.</param>
     /// <param name="ended">Called when it is over, before the last answers are waited for.</param>
@@ -67,7 +71,7 @@ internal sealed class OpenLoop(IReadOnlyList<LoadNode> nodes, LoadClient client,
                 var at = start + (long)(slots / perSecond * _clock.TimestampFrequency);
                 var counts = begun && at >= _from;
                 due += counts ? 1 : 0;
-                var node = nodes[(int)(slots % nodes.Count)];
+                var node = nodes[(int)(Next++ % nodes.Count)];
                 var task = Task.Run(() => DoAsync(node, at, counts, stop.Token), CancellationToken.None);
                 running[task] = true;
                 _ = task.ContinueWith(t => running.TryRemove(t, out _), TaskScheduler.Default);

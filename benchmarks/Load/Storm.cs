@@ -63,22 +63,19 @@ internal static class Storm
     /// <exception cref="BenchmarkException">A machine failed, or the service did not recover.</exception>
     public static async Task<StormResult> RunAsync(int count, int lines, int intervalSeconds, int connections, int? core, CancellationToken cancel)
     {
-        var folder = Directory.CreateTempSubdirectory("storm-").FullName;
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         try
         {
             var options = new FleetOptions { Nodes = count, Interval = intervalSeconds, Seed = true, Scheme = TpmAlgorithm.Ecdsa, Keys = Math.Min(count, 64), Connections = connections, Core = core };
-            await using var rig = await LoadRig.StartAsync(options, folder, cancel);
-            using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
-            limit.CancelAfter(Limit);
-            return await RunAsync(rig, lines, limit.Token);
+            return await FleetRun.WithRigAsync(options, rig =>
+            {
+                limit.CancelAfter(Limit);
+                return RunAsync(rig, lines, limit.Token);
+            }, cancel);
         }
         catch (OperationCanceledException) when (!cancel.IsCancellationRequested)
         {
             throw new BenchmarkException($"The service did not recover within {Limit.TotalMinutes} minutes.");
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
         }
     }
 

@@ -31,12 +31,13 @@ internal sealed record SuiteResult(DateTimeOffset At, string Commit, HostMachine
     {
         to.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{At:yyyy-MM-dd HH:mm} UTC, {Commit}, {Machine}"));
         to.WriteLine();
-        to.WriteLine($"{"",-58}{"figure",14} {"",-8}{"±",6} {"peer",14}{"ratio",8} {"budget",9}");
+        var width = Rows.Max(static r => r.Name.Length) + 2;
+        to.WriteLine($"{new string(' ', width)}{"figure",14} {"",-8}{"±",6} {"peer",14}{"ratio",8} {"budget",9}");
         foreach (var row in Rows)
         {
             var budget = row.Budget is { } b ? $"{(row.MoreIsBetter ? "≥" : "≤")} {Row.Say(b)}" : "";
             to.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"{row.Name,-58}{Row.Say(row.Median),14} {row.Unit,-8}{(row.Figures.Count > 1 ? $"{100 * row.Spread:N0}%" : ""),6} {(row.PeerFigures.Count > 0 ? Row.Say(Row.MedianOf(row.PeerFigures)) : ""),14}{(row.Ratio is { } ratio ? ratio.ToString("0.00", CultureInfo.InvariantCulture) : ""),8} {budget,9} {row.Met switch { true => "met", false => "MISSED", null => "" }}"));
+                $"{row.Name.PadRight(width)}{Row.Say(row.Median),14} {row.Unit,-8}{(row.Figures.Count > 1 ? $"{100 * row.Spread:N0}%" : ""),6} {(row.PeerFigures.Count > 0 ? Row.Say(Row.MedianOf(row.PeerFigures)) : ""),14}{(row.Ratio is { } ratio ? ratio.ToString("0.00", CultureInfo.InvariantCulture) : ""),8} {budget,9} {row.Met switch { true => "met", false => "MISSED", null => "" }}"));
         }
 
         to.WriteLine();

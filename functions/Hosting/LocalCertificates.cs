@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.Security;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
@@ -21,6 +22,7 @@ internal sealed class LocalCertificates : IDisposable
     private readonly X509Certificate2 _authority;
     private readonly Lock _lock = new();
     private X509Certificate2 _server;
+    private SslStreamCertificateContext _context;
 
     public LocalCertificates(string folder, IEnumerable<string> names, TimeProvider clock)
     {
@@ -28,18 +30,23 @@ internal sealed class LocalCertificates : IDisposable
         _names = [.. new[] { "localhost", "127.0.0.1", "::1", Dns.GetHostName() }.Concat(names).Distinct(StringComparer.OrdinalIgnoreCase)];
         _authority = Load("ca.pem", "ca.key") ?? CreateAuthority();
         _server = Load("server.pem", "server.key") is { } kept && IsGood(kept) ? kept : CreateServer();
+        _context = ContextOf(_server);
     }
 
-    /// <summary>The certificate for the next connection.</summary>
-    public X509Certificate2 Server
+    /// <summary>The certificate for the next connection, as a handshake wants it: made once, so that none builds a chain of its own and a client that comes again can go on with its session.</summary>
+    public SslStreamCertificateContext Context
     {
         get
         {
             lock (_lock)
             {
                 if (!IsFresh(_server))
+                {
                     _server = CreateServer(); // the old one stays alive for the connections that use it
-                return _server;
+                    _context = ContextOf(_server);
+                }
+
+                return _context;
             }
         }
     }
@@ -49,6 +56,8 @@ internal sealed class LocalCertificates : IDisposable
         _authority.Dispose();
         _server.Dispose();
     }
+
+    private static SslStreamCertificateContext ContextOf(X509Certificate2 server) => SslStreamCertificateContext.Create(server, null, offline: true); // clients have the CA
 
     private bool IsFresh(X509Certificate2 certificate) =>
         _clock.GetUtcNow().UtcDateTime is var now

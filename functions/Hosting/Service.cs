@@ -127,6 +127,7 @@ internal static partial class Service
         services.AddSingleton<Settlement>();
         services.AddSingleton<Challenges>();
         services.AddSingleton<AttestationKeyCache>();
+        services.AddSingleton(static provider => new ImaStates(provider.GetRequiredService<IBlobStore>()));
         services.AddSingleton<Judge>();
         services.AddSingleton<Appraiser>(Appraisal.Appraise);
 
@@ -186,7 +187,7 @@ internal static partial class Service
         }
 
         var local = services.GetRequiredService<LocalCertificates>();
-        return _ => ValueTask.FromResult(new SslServerAuthenticationOptions { EnabledSslProtocols = protocols, ServerCertificate = local.Server });
+        return _ => ValueTask.FromResult(new SslServerAuthenticationOptions { EnabledSslProtocols = protocols, ServerCertificateContext = local.Context });
     }
 
     private static void Bind(KestrelServerOptions kestrel, Uri url, Action<ListenOptions> configure)

@@ -15,7 +15,7 @@ internal delegate Verdict Appraiser(AppraisalRequest request, Evidence evidence)
 
 /// <summary>From evidence to the verdict that is stored: with what was pinned when the evidence was asked for, and nothing else.</summary>
 internal sealed partial class Judge(
-    CompiledPolicies policies, AttestationKeyCache keys, IBlobStore blobs, Appraiser appraise, Instruments instruments, TimeProvider clock, ILogger<Judge> log)
+    CompiledPolicies policies, AttestationKeyCache keys, IBlobStore blobs, ImaStates states, Appraiser appraise, Instruments instruments, TimeProvider clock, ILogger<Judge> log)
 {
     private const int MaxText = 1024;
     private const int MaxAllowed = 16;
@@ -44,7 +44,7 @@ internal sealed partial class Judge(
         // A store that does not answer is no verdict: this goes up as it is.
         var runtime = open.RuntimePolicyDigest is { } digest ? await policies.FindRuntimeAsync(digest, cancel) : null;
         var boot = open.BootPolicyDigest is { } bootDigest ? await policies.FindBootAsync(bootDigest, cancel) : null;
-        var state = open.Ima?.Start?.StateDigest is { } stateDigest ? await blobs.FindAsync(stateDigest, cancel) : null;
+        var state = open.Ima?.Start?.StateDigest is { } stateDigest ? await states.FindAsync(stateDigest, cancel) : ImaState.Empty;
 
         Verdict? verdict = null;
         Finding? own = null;
@@ -69,7 +69,7 @@ internal sealed partial class Judge(
             own = new Finding(FindingCodes.AppraisalError, $"The evidence could not be judged: {e.GetType().Name}.");
         }
 
-        return Record(node, open, new Judged(verdict, own, await KeepAsync(open, evidence, verdict, cancel)) { StateDigest = await KeepStateAsync(verdict, cancel) }, receivedAt);
+        return Record(node, open, new Judged(verdict, own, await KeepAsync(open, evidence, verdict, cancel)) { StateDigest = verdict?.Ima?.Proven is { } proven ? await states.PutAsync(proven.State, cancel) : null }, receivedAt);
     }
 
     /// <summary>What judging came to.</summary>
@@ -79,20 +79,19 @@ internal sealed partial class Judge(
     }
 
     // What earlier lines taught is part of judging later ones: without it they cannot be judged, and the list is wanted from its start.
-    private static bool TryStart(OpenAttestation open, ReadOnlyMemory<byte>? state, out ImaCheckpoint? start, [NotNullWhen(false)] out Finding? finding)
+    private static bool TryStart(OpenAttestation open, ImaState? state, out ImaCheckpoint? start, [NotNullWhen(false)] out Finding? finding)
     {
         (start, finding) = (null, null);
         if (open.Ima?.Start is not { } proven)
             return true;
 
-        var known = ImaState.Empty;
-        if (proven.StateDigest is not null && (state is null || !ImaState.TryDecode(state.Value.Span, out known, out _)))
+        if (state is null)
         {
             finding = new Finding(FindingCodes.ImaCheckpointStale, $"What the first {proven.Entries} lines left behind cannot be read. The next attestation starts at line 0.");
             return false;
         }
 
-        start = new ImaCheckpoint(proven.Entries, proven.Bank, proven.Aggregate, proven.ResetCount) { State = known! };
+        start = new ImaCheckpoint(proven.Entries, proven.Bank, proven.Aggregate, proven.ResetCount) { State = state };
         return true;
     }
 
@@ -114,9 +113,6 @@ internal sealed partial class Judge(
                 BootLog = bootLog,
             };
     }
-
-    private async Task<string?> KeepStateAsync(Verdict? verdict, CancellationToken cancel) =>
-        verdict?.Ima?.Proven is { State: { IsEmpty: false } state } ? await blobs.PutAsync(state.Encode(), cancel) : null;
 
     private static int LengthOf(ReadOnlySpan<byte> list, long lines)
     {

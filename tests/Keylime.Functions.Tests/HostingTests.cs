@@ -64,18 +64,18 @@ public sealed class HostingTests
         var clock = new FakeTimeProvider(TimeProvider.System.GetUtcNow());
         using (var certificates = new LocalCertificates(folder, ["attest.example"], clock))
         {
-            var first = certificates.Server;
-            Assert.True(first.MatchesHostname("attest.example"));
-            Assert.Same(first, certificates.Server);
+            var first = certificates.Context;
+            Assert.True(first.TargetCertificate.MatchesHostname("attest.example"));
+            Assert.Same(first, certificates.Context);
             clock.Advance(TimeSpan.FromDays(370));
-            var second = certificates.Server;
-            Assert.NotEqual(first.Thumbprint, second.Thumbprint);
+            var second = certificates.Context;
+            Assert.NotEqual(first.TargetCertificate.Thumbprint, second.TargetCertificate.Thumbprint);
             using var chain = new X509Chain();
             chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
             chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
             chain.ChainPolicy.VerificationTime = clock.GetUtcNow().UtcDateTime;
             chain.ChainPolicy.CustomTrustStore.ImportFromPemFile(Path.Combine(folder, "ca.pem"));
-            Assert.True(chain.Build(second));
+            Assert.True(chain.Build(second.TargetCertificate));
         }
 
         Directory.Delete(folder, recursive: true);
