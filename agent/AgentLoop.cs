@@ -98,7 +98,7 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
                     return exit;
                 }
 
-                ReturnMemory();
+                NativeMemory.Return();
                 Resting(pause);
                 await Task.Delay(pause, time, cancel);
             }
@@ -238,9 +238,6 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
                 return AgentId.Parse(options.Uuid);
         }
     }
-
-    // A moment of work, a minute of sleep: what the moment took goes back to the machine.
-    private static void ReturnMemory() => GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
 
     private static async Task ReleaseAsync(MachineKeys keys)
     {

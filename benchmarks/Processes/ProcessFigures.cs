@@ -31,6 +31,20 @@ internal readonly record struct ProcessFigures(TimeSpan Cpu, long Resident, long
         }
     }
 
+    /// <summary>Processor time of the threads that are there, in nanoseconds, by the scheduler; what threads took that have ended is not in it.</summary>
+    /// <exception cref="BenchmarkException">There is no such process any more, or the kernel does not count.</exception>
+    public static IReadOnlyDictionary<string, long> ThreadTimes(int process)
+    {
+        try
+        {
+            return Directory.GetDirectories($"/proc/{process}/task").ToDictionary(static t => t, static t => Number(File.ReadAllText(Path.Combine(t, "schedstat")).Split(' ')[0]));
+        }
+        catch (Exception e) when (e is IOException or InvalidOperationException or UnauthorizedAccessException)
+        {
+            throw new BenchmarkException($"The process {process} has ended, or cannot be looked at: {e.Message}");
+        }
+    }
+
     private static long Member(string[] lines, string name) =>
         Number(lines.First(l => l.StartsWith(name + ':', StringComparison.Ordinal)).Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1]);
 

@@ -52,15 +52,17 @@ internal sealed class Fleet(Programs programs)
     }
 
     /// <summary>Makes a policy of a machine's own list, and admits it with that; waits for its agent to register.</summary>
-    public Task EnrolAsync(Machine machine, CancellationToken cancel) => EnrolAsync(machine.Name, machine.LogPath, cancel);
+    /// <param name="amend">Given the policy's path, before it is put.</param>
+    public Task EnrolAsync(Machine machine, CancellationToken cancel, Func<string, Task>? amend = null) => EnrolAsync(machine.Name, machine.LogPath, cancel, amend: amend);
 
     /// <param name="listPath">The machine's measurement list; the policy is put beside it.</param>
     /// <param name="bootLogPath">The machine's boot log, where its boot is judged too.</param>
-    public async Task EnrolAsync(string name, string listPath, CancellationToken cancel, string? bootLogPath = null)
+    public async Task EnrolAsync(string name, string listPath, CancellationToken cancel, string? bootLogPath = null, Func<string, Task>? amend = null)
     {
         const int conflict = 5; // what an agent that has not registered yet gets; everything else is an error
         var policy = Path.Combine(Path.GetDirectoryName(listPath)!, "policy.json");
         await DoAsync(cancel, "policy", "make", "--from-log", listPath, "--out", policy);
+        await (amend?.Invoke(policy) ?? Task.CompletedTask);
         await DoAsync(cancel, "policy", "put", name, policy);
         List<string> enrol = ["node", "enrol", name, "--policy", name];
         if (bootLogPath is not null)

@@ -15,7 +15,7 @@ internal sealed class Machine : IAsyncDisposable
 
     private Machine(string name, string folder, Swtpm swtpm)
     {
-        (Name, Folder, _swtpm) = (name, folder, swtpm);
+        (Name, Folder, _swtpm, TpmSocket) = (name, folder, swtpm, swtpm.SocketPath);
         _tpm = swtpm.OpenClient();
         _ima = new ImaEmulator(LogPath, _tpm, TpmAlgorithm.Sha1, TpmAlgorithm.Sha256);
     }
@@ -27,6 +27,9 @@ internal sealed class Machine : IAsyncDisposable
     public string LogPath => Path.Combine(Folder, "ascii_runtime_measurements");
 
     public string CaCertificatePem => _swtpm.CaCertificatePem ?? throw new DemoException("The software TPM has no certificate authority.");
+
+    /// <summary>Where the next agent finds the TPM.</summary>
+    public string TpmSocket { get; set; }
 
     /// <summary>The agent that was started last.</summary>
     public Process? Agent { get; private set; }
@@ -48,9 +51,16 @@ internal sealed class Machine : IAsyncDisposable
     {
         for (var i = 0; i < count; i++)
         {
-            var path = Encoding.ASCII.GetBytes($"/usr/lib/x86_64-linux-gnu/libexample-{i}.so");
-            await _ima.MeasureAsync(SHA256.HashData(path), path, cancel);
+            var (path, digest) = Example(i);
+            await _ima.MeasureAsync(digest, Encoding.ASCII.GetBytes(path), cancel);
         }
+    }
+
+    /// <summary>One of the files that are not there.</summary>
+    public static (string Path, byte[] Digest) Example(int i)
+    {
+        var path = $"/usr/lib/x86_64-linux-gnu/libexample-{i}.so";
+        return (path, SHA256.HashData(Encoding.ASCII.GetBytes(path)));
     }
 
     /// <summary>What the maker of a device does in the factory: certificates for its IAK and IDevID, where the agent looks for them.</summary>
@@ -91,7 +101,7 @@ internal sealed class Machine : IAsyncDisposable
             verifier_tls_ca_cert = "{caPath}"
             keylime_dir = "{home.FullName}"
             ima_ml_path = "{LogPath}"
-            tpm = "{_swtpm.Spec}"
+            tpm = "swtpm:path={TpmSocket}"
             exponential_backoff_initial_delay = 500
             exponential_backoff_max_delay = 2000
             {string.Join('\n', more)}
