@@ -95,18 +95,38 @@ internal static class Storm
         var (start, seconds, ends) = (clock.GetTimestamp(), new ConcurrentBag<double>(), new ConcurrentBag<(int TurnedAway, int Cut)>());
         using var over = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         var (watch, look) = (WatchAsync(rig, over.Token), LookAsync(rig, over.Token));
+        var goingOn = new ConcurrentBag<Task>();
         await Task.WhenAll(rig.Nodes.Select(node => Task.Run(async () =>
         {
-            ends.Add(await PassAsync(rig, node, cancel));
+            var end = await PassAsync(rig, node, cancel);
+            ends.Add((end.TurnedAway, end.Cut));
             seconds.Add(clock.GetElapsedTime(start).TotalSeconds);
+            goingOn.Add(GoOnAsync(rig, node, end.Next, over.Token)); // a machine that has its verdict is not at its end
         }, cancel)));
         var recovery = clock.GetElapsedTime(start);
         await over.CancelAsync();
+        await Task.WhenAll(goingOn);
         return new StormResult(rig.Nodes.Count, lines, recovery, [.. seconds.Order()], ends.Sum(static e => e.TurnedAway), ends.Sum(static e => e.Cut), 1 + ends.Max(static e => e.TurnedAway + e.Cut), rig.Service.Figures.Peak, calm, await look, await watch);
     }
 
-    /// <returns>How often it was turned away, and how often it got no answer, before it passed.</returns>
-    private static async Task<(int TurnedAway, int Cut)> PassAsync(LoadRig rig, LoadNode node, CancellationToken cancel)
+    private static async Task GoOnAsync(LoadRig rig, LoadNode node, TimeSpan next, CancellationToken over)
+    {
+        try
+        {
+            while (true)
+            {
+                await Task.Delay(next, over);
+                next = (await PassAsync(rig, node, over)).Next;
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // the storm is over
+        }
+    }
+
+    /// <returns>How often it was turned away, and how often it got no answer, before it passed; and when it is to come again.</returns>
+    private static async Task<(int TurnedAway, int Cut, TimeSpan Next)> PassAsync(LoadRig rig, LoadNode node, CancellationToken cancel)
     {
         var (turnedAway, cut) = (0, 0);
         while (true)
@@ -115,7 +135,7 @@ internal static class Storm
             switch (outcome.End)
             {
                 case AttestEnd.Passed:
-                    return (turnedAway, cut);
+                    return (turnedAway, cut, outcome.Wait);
                 case AttestEnd.NoSession:
                     await rig.Enrolment.OpenSessionAsync(node, cancel);
                     continue;

@@ -8,7 +8,7 @@ internal static class StormRows
 {
     private const int Machines = 200;
     private const int Lines = 20_000;
-    private const int Interval = 10; // silence would be after five of them: the storm may last longer, a single wait may not
+    private const int Interval = 3; // silence would be after five of them, which is less than the storm lasts
 
     public static async Task<IReadOnlyList<Row>> MeasureAsync(CancellationToken cancel)
     {

@@ -47,6 +47,9 @@ internal sealed class EvidenceLimit : IDisposable
         (_large, _small) = (Lane(), Lane());
     }
 
+    /// <summary>Whether large evidence is here, of whoever.</summary>
+    public bool IsBusy => !_sending.IsEmpty;
+
     /// <summary>Waits for room, if not too many do already.</summary>
     /// <param name="length">Of the body, in bytes; who does not say is taken for the longest.</param>
     /// <returns>What keeps the room until it is disposed of; <see langword="null"/> where there is none.</returns>

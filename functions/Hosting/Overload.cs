@@ -1,12 +1,11 @@
-using Keylime.Functions.Nodes;
 using Keylime.Functions.Storage;
 using Keylime.Protocol;
 
 namespace Keylime.Functions.Hosting;
 
 /// <summary>
-/// Stands behind the gate, before evidence is read: takes in what there is room for (<see cref="EvidenceLimit"/>), and tells the others when to come again. A machine that came and was turned away is not
-/// late: until it was to come again, and for as long after that as after a verdict, nothing is told of it.
+/// Stands behind the gate, before evidence is read: takes in what there is room for (<see cref="EvidenceLimit"/>), and tells the others when to come again. A machine that waits here,
+/// or was turned away, is not late: until it is judged, or was to come again, and for as long after that as after a verdict, nothing is told of it (<see cref="HeardNode"/>).
 /// </summary>
 internal sealed partial class Overload(RequestDelegate next, EvidenceLimit limit, INodeStore nodes, TimeProvider clock, ILogger<Overload> log)
 {
@@ -24,44 +23,52 @@ internal sealed partial class Overload(RequestDelegate next, EvidenceLimit limit
         }
 
         var length = context.Request.ContentLength;
-        using var room = await limit.EnterAsync(node.Value.Id, length, context.RequestAborted);
-        if (room is null)
-        {
-            await TurnAwayAsync(context, node, length);
-            return;
-        }
-
         if (length <= EvidenceLimit.Small)
         {
-            await next(context);
+            using var little = await limit.EnterAsync(node.Value.Id, length, context.RequestAborted);
+            await (little is null ? TurnAwayAsync(context, new HeardNode(nodes, node, clock), length) : next(context));
             return;
         }
 
+        var heard = new HeardNode(nodes, node, clock);
+        if (limit.IsBusy)
+            await heard.PutOffAsync(clock.GetUtcNow(), context.RequestAborted);
+        using var over = CancellationTokenSource.CreateLinkedTokenSource(context.RequestAborted);
+        var keeping = heard.KeepAsync(over.Token);
+        var taken = false;
+        try
+        {
+            taken = await TakeAsync(context, heard, length);
+        }
+        finally
+        {
+            await over.CancelAsync();
+            await keeping;
+        }
+
+        if (!taken)
+            await TurnAwayAsync(context, heard, length);
+    }
+
+    /// <returns>False where there is no room.</returns>
+    private async Task<bool> TakeAsync(HttpContext context, HeardNode node, long? length)
+    {
+        using var room = await limit.EnterAsync(node.Row.Value.Id, length, context.RequestAborted);
+        if (room is null)
+            return false;
+
+        context.Features.Set(node.Row); // it may have been put off while it waited
         await using var watch = clock.CreateTimer(static held => ((HttpContext)held!).Abort(), context, Longest + TimeSpan.FromSeconds((length ?? RouteRules.EvidenceBody) / SlowestPace), Timeout.InfiniteTimeSpan);
         await next(context);
+        return true;
     }
 
-    private async Task TurnAwayAsync(HttpContext context, Stored<Node> node, long? length)
+    private async Task TurnAwayAsync(HttpContext context, HeardNode node, long? length)
     {
         var wait = (int)Math.Ceiling(limit.WhenAgain(length).TotalSeconds);
-        LogTurnedAway(log, node.Value.Id, wait);
-        await PutOffAsync(node, clock.GetUtcNow().AddSeconds(wait), context.RequestAborted);
+        LogTurnedAway(log, node.Row.Value.Id, wait);
+        await node.PutOffAsync(clock.GetUtcNow().AddSeconds(wait), context.RequestAborted);
         await new Refusal(StatusCodes.Status503ServiceUnavailable, "overloaded", "More evidence comes than can be judged at this moment. Nothing was read; the challenge stays open.") { RetryAfter = wait }.ExecuteAsync(context);
-    }
-
-    // Nothing but the times that have not come: what is known of the node is what it was. Where somebody else changed the row meanwhile, the node is alive by that.
-    private async Task PutOffAsync(Stored<Node> node, DateTimeOffset again, CancellationToken cancel)
-    {
-        var now = clock.GetUtcNow();
-        var next = node.Value with
-        {
-            LateAt = Later(node.Value.LateAt, NodeStates.LateAt(again, node.Value.IntervalSeconds)),
-            SilentAt = Later(node.Value.SilentAt, NodeStates.SilentAt(again, node.Value.IntervalSeconds)),
-        };
-        if (node.Value.IsPassed && (next.LateAt != node.Value.LateAt || next.SilentAt != node.Value.SilentAt))
-            await nodes.TryReplaceAsync(node, next, cancel);
-
-        DateTimeOffset? Later(DateTimeOffset? stored, DateTimeOffset then) => stored > now && stored < then ? then : stored;
     }
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "No room for the evidence of {Agent}: told to come again in {Seconds} s")]

@@ -119,6 +119,43 @@ public sealed class OverloadTests
         agents.ForEach(static agent => agent.Dispose());
     }
 
+    [Fact]
+    public async Task A_machine_whose_evidence_waits_is_neither_late_nor_silent_and_one_that_never_finishes_is_not_put_off_for_ever()
+    {
+        await using var service = await TestService.StartAsync(static services =>
+            services.Replace(ServiceDescriptor.Singleton(static provider => new EvidenceLimit(Room / 2, provider.GetRequiredService<TimeProvider>()))));
+        using var agent = await TestAgent.EnrolledAsync(service, "node", new SoftwareTpm(TpmAlgorithm.Ecdsa));
+        await agent.AttestAsync();
+        service.Clock.Advance(TimeSpan.FromSeconds(1.9 * TestService.IntervalSeconds));
+        using var before = await service.Get<EvidenceLimit>().EnterAsync(Id(7), Large, Cancel);
+        Assert.NotNull(before);
+        var waiting = await SubmitLongAsync(agent);
+        var nodes = service.Get<Storage.INodeStore>();
+        var since = service.Clock.GetUtcNow();
+        while ((await nodes.FindAsync(AgentId.Parse("node"), Cancel))!.Value.LateAt <= since.AddSeconds(TestService.IntervalSeconds))
+            await Task.Delay(10, Cancel); // it has come, and was put off
+
+        for (var i = 0; i < 20; i++)
+        {
+            var late = (await nodes.FindAsync(AgentId.Parse("node"), Cancel))!.Value.LateAt;
+            service.Clock.Advance(TimeSpan.FromSeconds(0.6 * TestService.IntervalSeconds));
+            Assert.Equal("trusted", (await agent.NodeAsync())["node"]!["state"]!.GetValue<string>());
+            while (service.Clock.GetUtcNow() - since < TimeSpan.FromMinutes(50) && (await nodes.FindAsync(AgentId.Parse("node"), Cancel))!.Value.LateAt == late)
+                await Task.Delay(10, Cancel);
+        }
+
+        // An hour from when it would have been late, whatever it does.
+        for (var i = 0; i < 20; i++)
+        {
+            service.Clock.Advance(TimeSpan.FromMinutes(5));
+            await Task.Delay(20, Cancel);
+        }
+
+        Assert.Equal("silent", (await agent.NodeAsync())["node"]!["state"]!.GetValue<string>());
+        before.Dispose();
+        await waiting; // whatever became of it
+    }
+
     private static async Task<Task<Reply>> SubmitLongAsync(TestAgent agent)
     {
         var asked = await agent.AskedAsync();
