@@ -69,7 +69,7 @@ internal static partial class SubmitEvidence
             return Immutable(open.Number);
 
         instruments.Judged(verdict);
-        LogJudged(log, id, open.Number, verdict.Message.Evaluation, verdict.Message.Findings is [var finding, ..] ? finding.Code : "-");
+        LogJudged(log, verdict.Pass ? LogLevel.Debug : LogLevel.Information, id, open.Number, verdict.Message.Evaluation, verdict.Message.Findings is [var finding, ..] ? finding.Code : "-");
         return Attestations.Answer(StatusCodes.Status202Accepted, Attestations.Judged(verdict), new DocumentMeta
         {
             SecondsToNextAttestation = Nodes.NodeStates.SecondsToNext(id, open.Number, after.Value.IntervalSeconds),
@@ -115,6 +115,7 @@ internal static partial class SubmitEvidence
     private static Refusal Immutable(long number) => new(
         StatusCodes.Status403Forbidden, "evidence_immutable", $"Cannot alter evidence for attestation {number} which has already been received and accepted.");
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Judged attestation {Number} of {Agent}: {Evaluation} ({Finding})")]
-    private static partial void LogJudged(ILogger log, AgentId agent, long number, string evaluation, string finding);
+    // A pass is what happens all day: metrics count it, the history keeps it, and of a large fleet its lines would cost more than all else.
+    [LoggerMessage(Message = "Judged attestation {Number} of {Agent}: {Evaluation} ({Finding})")]
+    private static partial void LogJudged(ILogger log, LogLevel level, AgentId agent, long number, string evaluation, string finding);
 }

@@ -59,6 +59,7 @@ public sealed class LogTests
 
         var judged = all.Select(static l => JsonNode.Parse(l)!).Where(static j => j["Message"]!.GetValue<string>().StartsWith("Judged attestation", StringComparison.Ordinal)).ToList();
         Assert.Equal(["pass", "fail", "fail"], judged.Select(static j => j["State"]!["Evaluation"]!.GetValue<string>()));
+        Assert.Equal(["Debug", "Information", "Information"], judged.Select(static j => j["LogLevel"]!.GetValue<string>())); // a pass is no news
         Assert.All(judged, static j => Assert.Matches("^[0-9a-f]{32}/[0-9a-f]{16}$", $"{j["trace_id"]}/{j["span_id"]}"));
         Assert.Equal(3, judged.Select(static j => j["trace_id"]!.GetValue<string>()).Distinct().Count());
 
