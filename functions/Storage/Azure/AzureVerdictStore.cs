@@ -49,17 +49,19 @@ internal sealed class AzureVerdictStore(AzureAccounts accounts, UnreadableRows u
         return [.. all.Take(limit).Select(row => _rows.TryDecode($"{node}/{row.RowKey}", AzureTable.Body(row))).OfType<VerdictRecord>()];
     }
 
-    public async Task<IReadOnlyList<VerdictRecord>> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel)
+    public async Task<VerdictRows> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel)
     {
         var filter = TableClient.CreateQueryFilter($"PartitionKey eq {node.ToString()} and RowKey ge {RowOf(attestation)}");
         var (rows, _) = await TableFor(node.ToString()).PageAsync(filter, null, limit, cancel);
-        return [.. rows.Select(row => _rows.TryDecode($"{node}/{row.RowKey}", AzureTable.Body(row))).OfType<VerdictRecord>()];
+        return VerdictRows.Of(
+            [.. rows.Select(row => _rows.TryDecode($"{node}/{row.RowKey}", AzureTable.Body(row))).OfType<VerdictRecord>()],
+            rows.Count, limit, rows is [.., var last] ? long.MaxValue - long.Parse(last.RowKey, CultureInfo.InvariantCulture) : 0);
     }
 
     public async Task DeleteAsync(AgentId node, IReadOnlyList<long> attestations, CancellationToken cancel)
     {
-        foreach (var attestation in attestations)
-            await TableFor(node.ToString()).DropAsync(node.ToString(), RowOf(attestation), cancel);
+        foreach (var some in attestations.Chunk(AzureTable.MaxBatch))
+            await TableFor(node.ToString()).DropAsync(node.ToString(), Array.ConvertAll(some, RowOf), cancel);
     }
 
     private AzureTable TableFor(string node) => accounts.For(node).Table(AzureAccounts.Verdicts);

@@ -43,15 +43,15 @@ internal sealed class SqliteVerdictStore(SqliteDatabase database, UnreadableRows
             return _rows.ToPage(command.ReadRows(), limit).Items;
         }, cancel);
 
-    public Task<IReadOnlyList<VerdictRecord>> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
-        database.ReadAsync<IReadOnlyList<VerdictRecord>>(connection =>
-        {
-            using var command = connection.Command("""
-                SELECT CAST(attestation AS TEXT), body FROM verdicts
-                WHERE node = $node AND attestation <= $to ORDER BY attestation DESC LIMIT $limit
-                """, ("$node", node.ToString()), ("$to", attestation), ("$limit", limit));
-            return _rows.ToPage(command.ReadRows(), null).Items;
-        }, cancel);
+    public Task<VerdictRows> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel) => database.ReadAsync(connection =>
+    {
+        using var command = connection.Command("""
+            SELECT CAST(attestation AS TEXT), body FROM verdicts
+            WHERE node = $node AND attestation <= $to ORDER BY attestation DESC LIMIT $limit
+            """, ("$node", node.ToString()), ("$to", attestation), ("$limit", limit));
+        var rows = command.ReadRows();
+        return VerdictRows.Of(_rows.ToPage(rows, null).Items, rows.Count, limit, rows is [.., var last] ? long.Parse(last.Key, CultureInfo.InvariantCulture) : 0);
+    }, cancel);
 
     public Task DeleteAsync(AgentId node, IReadOnlyList<long> attestations, CancellationToken cancel) => database.WriteAsync(
         connection => connection.Execute(
