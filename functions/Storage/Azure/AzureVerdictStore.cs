@@ -14,7 +14,7 @@ internal sealed class AzureVerdictStore(AzureAccounts accounts, UnreadableRows u
     public async Task<bool> TryAddAsync(VerdictRecord verdict, CancellationToken cancel)
     {
         var node = verdict.Node.ToString();
-        return await TableFor(node).TryAddAsync(AzureTable.Entity(node, RowOf(verdict.Message.Attestation), _rows.Encode(verdict)), cancel) is not null;
+        return await TableFor(node).TryAddAsync(Entity(verdict), cancel) is not null;
     }
 
     public async Task<VerdictRecord?> FindAsync(AgentId node, long attestation, CancellationToken cancel)
@@ -63,6 +63,9 @@ internal sealed class AzureVerdictStore(AzureAccounts accounts, UnreadableRows u
         foreach (var some in attestations.Chunk(AzureTable.MaxBatch))
             await TableFor(node.ToString()).DropAsync(node.ToString(), Array.ConvertAll(some, RowOf), cancel);
     }
+
+    /// <summary>Its row.</summary>
+    internal TableEntity Entity(VerdictRecord verdict) => AzureTable.Entity(verdict.Node.ToString(), RowOf(verdict.Message.Attestation), _rows.Encode(verdict));
 
     private AzureTable TableFor(string node) => accounts.For(node).Table(AzureAccounts.Verdicts);
 

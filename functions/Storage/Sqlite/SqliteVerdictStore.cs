@@ -1,5 +1,6 @@
 using System.Globalization;
 using Keylime.Protocol;
+using Microsoft.Data.Sqlite;
 
 namespace Keylime.Functions.Storage.Sqlite;
 
@@ -10,10 +11,12 @@ internal sealed class SqliteVerdictStore(SqliteDatabase database, UnreadableRows
         new(StorageJson.Default.VerdictRecord, v => v.Schema, VerdictRecord.CurrentSchema, unreadable);
 
     public Task<bool> TryAddAsync(VerdictRecord verdict, CancellationToken cancel) => database.WriteAsync(
-        connection => connection.TryInsert(
-            "INSERT INTO verdicts (node, attestation, body) VALUES ($node, $attestation, $body)",
-            ("$node", verdict.Node.ToString()), ("$attestation", verdict.Message.Attestation), ("$body", _rows.Encode(verdict))),
-        cancel);
+        connection => Insert(connection, verdict), cancel);
+
+    /// <summary>In whatever transaction there is.</summary>
+    internal bool Insert(SqliteConnection connection, VerdictRecord verdict) => connection.TryInsert(
+        "INSERT INTO verdicts (node, attestation, body) VALUES ($node, $attestation, $body)",
+        ("$node", verdict.Node.ToString()), ("$attestation", verdict.Message.Attestation), ("$body", _rows.Encode(verdict)));
 
     public Task<VerdictRecord?> FindAsync(AgentId node, long attestation, CancellationToken cancel) => database.ReadAsync(connection =>
     {
