@@ -16,17 +16,40 @@ internal static class FleetSweep
 {
     private const int PageSize = 1000; // the sweep's
 
-    public static async Task RunAsync(int count)
+    public const string Usage = """
+        usage: benchmarks/sweep [--nodes N] [--azurite]
+
+          --nodes N      nodes in the store (default 100,000)
+          --azurite      on an emulator of Azure Storage, with its requests counted; SQLite otherwise
+        """;
+
+    public static async Task<int> CommandAsync(string[] args)
+    {
+        if (args is ["--help" or "-h"])
+        {
+            Console.WriteLine(Usage);
+            return 0;
+        }
+
+        var given = new Arguments(args, ["--nodes"], ["--azurite"]);
+        var (count, onAzurite) = (given.Number("--nodes", 100_000, 100, 10_000_000), given.Has("--azurite"));
+        if (!onAzurite)
+            await RunAsync(count);
+        await FleetLists.RunAsync(count, onAzurite);
+        return 0;
+    }
+
+    private static async Task RunAsync(int count)
     {
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{count:N0} nodes on SQLite, pages of {PageSize:N0}"));
-        foreach (var (what, seconds, told) in (await MeasureAsync(count)).Sweeps)
+        foreach (var (what, seconds, told) in await MeasureAsync(count))
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{what,-48}{seconds,8:F2} s   {told:N0} events"));
     }
 
-    /// <returns>The sweeps, with their seconds and what they told; and the seconds that each list of nodes in a state takes, page after page.</returns>
-    public static async Task<(IReadOnlyList<(string What, double Seconds, int Told)> Sweeps, IReadOnlyList<(NodeState State, double Seconds, int Nodes)> Lists)> MeasureAsync(int count)
+    /// <returns>The sweeps, with their seconds and what they told.</returns>
+    public static async Task<IReadOnlyList<(string What, double Seconds, int Told)>> MeasureAsync(int count)
     {
-        var (sweeps, lists) = (new List<(string, double, int)>(), new List<(NodeState, double, int)>());
+        var sweeps = new List<(string, double, int)>();
         var folder = Directory.CreateTempSubdirectory("sweep-").FullName;
         try
         {
@@ -46,22 +69,7 @@ internal static class FleetSweep
                 ("$late", now.AddSeconds(-2).UtcTicks), ("$silent", now.AddSeconds(-1).UtcTicks), ("$some", some),
                 ("$old_late", Json(LateOf(now))), ("$new_late", Json(now.AddSeconds(-2))), ("$old_silent", Json(SilentOf(now))), ("$new_silent", Json(now.AddSeconds(-1)))), CancellationToken.None);
             await MeasureAsync("one in a hundred became late and silent", 2 * some);
-            foreach (var state in (NodeState[])[NodeState.Trusted, NodeState.Silent, NodeState.Failed])
-                await ListAsync(state);
-            return (sweeps, lists);
-
-            async Task ListAsync(NodeState state)
-            {
-                var start = clock.GetTimestamp();
-                var (found, after) = (0, (Continuation?)null);
-                do
-                {
-                    var page = await nodes.ListAsync(new NodeQuery(Moment.Of(clock.GetUtcNow()), state), after, PageSize, CancellationToken.None);
-                    (found, after) = (found + page.Items.Count, page.Next);
-                }
-                while (after is not null);
-                lists.Add((state, clock.GetElapsedTime(start).TotalSeconds, found));
-            }
+            return sweeps;
 
             async Task MeasureAsync(string what, int told)
             {

@@ -11,9 +11,10 @@ try
             return 0;
         case ["agent-footprint", var agent]:
             return await AgentFootprint.RunAsync(agent);
-        case ["sweep"]:
-            await FleetSweep.RunAsync(100_000);
-            return 0;
+        case ["sweep", .. var rest]:
+            return await FleetSweep.CommandAsync(rest);
+        case ["retention", .. var rest]:
+            return await FleetRetention.CommandAsync(rest);
         case ["fleet", .. var rest]:
             return await FleetRun.CommandAsync(rest);
         case ["storm", .. var rest]:

@@ -75,10 +75,8 @@ internal static class FleetRun
     {
         var options = rig.Options;
         var (keys, policy) = (rig.Keys.ConvertAll(static k => k.AttestationKey), Convert.ToHexStringLower(SHA256.HashData(rig.List.Policy)));
-        var count = options.Enrolled ?? options.Nodes;
-        return rig.Connections is { } connections
-            ? SeededFleet.ToAzureAsync(connections, count, keys, rig.List, FirstLines, options.Interval, policy, cancel)
-            : SeededFleet.ToSqliteAsync(rig.Service!.DatabasePath, count, keys, rig.List, FirstLines, options.Interval, policy, cancel);
+        var nodes = SeededFleet.Of(options.Enrolled ?? options.Nodes, keys, rig.List, FirstLines, options.Interval, policy);
+        return rig.Connections is { } connections ? SeededFleet.ToAzureAsync(connections, nodes, [], cancel) : SeededFleet.ToSqliteAsync(rig.Service!.DatabasePath, nodes, [], cancel);
     }
 
     /// <summary>Binds this process to the cores that the service is not on, where there are any.</summary>

@@ -10,7 +10,7 @@ internal sealed class LoadRig : IAsyncDisposable
     private static readonly TimeSpan LeadIn = TimeSpan.FromSeconds(2); // until connections are there
 
     private readonly List<IAsyncDisposable> _running = [];
-    private readonly List<RequestCounter> _counters = [];
+    private CountedAzurite? _azurite;
     private LoadClient? _client;
     private string _operatorToken = "";
     private long _slots;
@@ -34,7 +34,7 @@ internal sealed class LoadRig : IAsyncDisposable
     public MeasuredService? Service { get; private set; }
 
     /// <summary>Of the emulator of Azure Storage, by the ways that are not counted; null without one.</summary>
-    public string[]? Connections { get; private set; }
+    public string[]? Connections => _azurite?.Direct;
 
     public LoadClient Client => _client!;
 
@@ -82,7 +82,7 @@ internal sealed class LoadRig : IAsyncDisposable
             Generator = (generator, generatorAfter),
             Service = Service is null ? null : (service, serviceAfter),
             Wire = (wireAfter.Sent - wire.Sent, wireAfter.Received - wire.Received, wireAfter.Requests - wire.Requests),
-            Storage = _counters.Count == 0 ? null : RequestCounter.Since(storage, storageAfter),
+            Storage = _azurite is null ? null : RequestCounter.Since(storage, storageAfter),
             Keys = Keys.Count,
         };
     }
@@ -150,19 +150,9 @@ internal sealed class LoadRig : IAsyncDisposable
 
     private async Task<string[]> AzuriteAsync(string folder, CancellationToken cancel)
     {
-        var azurite = Add(await Azurite.StartAsync(Path.GetFullPath(Path.Combine(AppContext.BaseDirectory, "..", "..", "..", "..", "tests", "azurite")), cancel));
-        Connections = azurite.NewAccounts(1);
-        var counted = Connections[0];
-        foreach (var name in (string[])["BlobEndpoint=", "TableEndpoint="])
-        {
-            var endpoint = new Uri(counted.Split(';').Single(p => p.StartsWith(name, StringComparison.Ordinal))[name.Length..]);
-            var counter = Add(await RequestCounter.StartAsync(endpoint, cancel));
-            _counters.Add(counter);
-            counted = counted.Replace(endpoint.GetLeftPart(UriPartial.Authority), counter.Url.GetLeftPart(UriPartial.Authority), StringComparison.Ordinal);
-        }
-
+        _azurite = Add(await CountedAzurite.StartAsync(cancel));
         var file = Path.Combine(folder, "connections");
-        await File.WriteAllTextAsync(file, counted, cancel);
+        await File.WriteAllTextAsync(file, _azurite.Counted, cancel);
         return ["--azure-connections", file];
     }
 
@@ -173,6 +163,5 @@ internal sealed class LoadRig : IAsyncDisposable
         return running;
     }
 
-    private Dictionary<string, long> Counts() =>
-        _counters.SelectMany(static c => c.Counts).GroupBy(static c => c.Key).ToDictionary(static g => g.Key, static g => g.Sum(static c => c.Value));
+    private Dictionary<string, long> Counts() => _azurite?.Counts ?? [];
 }

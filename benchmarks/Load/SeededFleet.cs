@@ -1,4 +1,4 @@
-using System.Text;
+using Azure.Data.Tables;
 using Keylime.Attestation;
 using Keylime.Functions.Storage;
 using Keylime.Functions.Storage.Azure;
@@ -6,7 +6,6 @@ using Keylime.Functions.Storage.Sqlite;
 using Keylime.Functions.Verifier;
 using Keylime.Protocol;
 using Keylime.Tpm;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Keylime.Benchmarks.Load;
@@ -17,66 +16,50 @@ internal static class SeededFleet
     /// <summary>One for all: the service only ever compares a token with the hash in the row of the node that is asked for.</summary>
     public const string Token = "seeded.for-a-benchmark";
 
+    private const int RowsAtOnce = 10_000; // in a transaction: one each would measure the disk
+
+    private static readonly UnreadableRows Unreadable = new(TimeProvider.System, NullLogger<UnreadableRows>.Instance);
+
     // Behind each of the nodes that attest, or at the end of an hour, stand the others, of which nobody hears.
     private static readonly TimeSpan Quiet = TimeSpan.FromHours(6);
 
     public static string Name(int i) => $"fleet-{i}";
 
+    /// <summary>The nodes.</summary>
     /// <param name="keys">Of node i, the key i modulo their number.</param>
     /// <param name="lines">Of the list, that each has proven.</param>
     /// <param name="policy">SHA-256 of the policy's text, in hex.</param>
-    public static async Task ToSqliteAsync(string path, int count, IReadOnlyList<PublicArea> keys, MeasuredList list, long lines, int intervalSeconds, string policy, CancellationToken cancel)
+    public static IEnumerable<Node> Of(int count, IReadOnlyList<PublicArea> keys, MeasuredList list, long lines, int intervalSeconds, string policy)
+    {
+        var some = keys.Take(count).Select((key, i) => Of(i, key, list, lines, intervalSeconds, policy)).ToList(); // names and digests of a key are worth keeping
+        return Enumerable.Range(0, count).Select(i => some[i % some.Count] with { Id = AgentId.Parse(Name(i)) });
+    }
+
+    public static async Task ToSqliteAsync(string path, IEnumerable<Node> nodes, IEnumerable<VerdictRecord> verdicts, CancellationToken cancel)
     {
         using var database = SqliteDatabase.Open(path);
-        var nodes = new SqliteNodeStore(database, new UnreadableRows(TimeProvider.System, NullLogger<UnreadableRows>.Instance));
-        var written = Math.Min(count, keys.Count);
-        for (var i = 0; i < written; i++)
-            await nodes.TryAddAsync(Of(i, keys[i], list, lines, intervalSeconds, policy), cancel);
-
-        // The store writes one of each key; the others are its copies, in one transaction: so many would measure the disk.
-        await database.WriteAsync(connection =>
-        {
-            for (var key = 0; key < written; key++)
-                Copy(connection, key, written, count);
-            return true;
-        }, cancel);
+        var (nodeStore, verdictStore) = (new SqliteNodeStore(database, Unreadable), new SqliteVerdictStore(database, Unreadable));
+        foreach (var some in nodes.Chunk(RowsAtOnce))
+            await database.WriteAsync(connection => some.All(node => nodeStore.Insert(connection, node, SqliteCommands.NewETag())), cancel);
+        foreach (var some in verdicts.Chunk(RowsAtOnce))
+            await database.WriteAsync(connection => some.All(verdict => verdictStore.Insert(connection, verdict)), cancel);
     }
 
-    public static async Task ToAzureAsync(
-        IEnumerable<string> connections, int count, IReadOnlyList<PublicArea> keys, MeasuredList list, long lines, int intervalSeconds, string policy, CancellationToken cancel)
+    /// <summary>Rows of one partition go in batches.</summary>
+    public static async Task ToAzureAsync(IEnumerable<string> connections, IEnumerable<Node> nodes, IEnumerable<VerdictRecord> verdicts, CancellationToken cancel)
     {
         var accounts = AzureAccounts.Create(connections.Select(static c => AzureAccounts.FromConnectionString(c)));
-        var nodes = new AzureNodeStore(accounts, new UnreadableRows(TimeProvider.System, NullLogger<UnreadableRows>.Instance));
-        await Parallel.ForEachAsync(Enumerable.Range(0, count), new ParallelOptions { MaxDegreeOfParallelism = 16, CancellationToken = cancel }, async (i, token) =>
-            await nodes.TryAddAsync(Of(i, keys[i % keys.Count], list, lines, intervalSeconds, policy), token));
-    }
+        var (nodeStore, verdictStore) = (new AzureNodeStore(accounts, Unreadable), new AzureVerdictStore(accounts, Unreadable));
+        // Encoded as they go: a hundred thousand rows at once would be half a gigabyte.
+        await PutAsync(nodes.GroupBy(static node => Partitions.Of(node.Id.ToString())).SelectMany(static g => g.Chunk(AzureTable.MaxBatch)), AzureAccounts.Nodes, node => (node.Id, nodeStore.Entity(node)));
+        await PutAsync(verdicts.GroupBy(static verdict => verdict.Node).SelectMany(static g => g.Chunk(AzureTable.MaxBatch)), AzureAccounts.Verdicts, verdict => (verdict.Node, verdictStore.Entity(verdict)));
 
-    private static void Copy(SqliteConnection connection, int key, int step, int count)
-    {
-        var columns = new Dictionary<string, object>();
-        using (var read = connection.Command("SELECT * FROM nodes WHERE id = $id", ("$id", Name(key))))
-        using (var row = read.ExecuteReader())
-        {
-            if (!row.Read())
-                throw new BenchmarkException($"{Name(key)} was written and is not there.");
-            for (var i = 0; i < row.FieldCount; i++)
-                columns[row.GetName(i)] = row.GetValue(i);
-        }
-
-        var body = Encoding.UTF8.GetString((byte[])columns["body"]);
-        using var insert = connection.CreateCommand();
-#pragma warning disable CA2100 // the names of the table's own columns
-        insert.CommandText = $"INSERT INTO nodes ({string.Join(", ", columns.Keys)}) VALUES ({string.Join(", ", columns.Keys.Select(static c => "$" + c))})";
-#pragma warning restore CA2100
-        foreach (var (name, value) in columns)
-            insert.Parameters.AddWithValue("$" + name, value);
-        for (var i = key + step; i < count; i += step)
-        {
-            insert.Parameters["$partition"].Value = Partitions.Of(Name(i));
-            insert.Parameters["$id"].Value = Name(i);
-            insert.Parameters["$body"].Value = Encoding.UTF8.GetBytes(body.Replace($"\"{Name(key)}\"", $"\"{Name(i)}\"", StringComparison.Ordinal));
-            insert.ExecuteNonQuery();
-        }
+        Task PutAsync<T>(IEnumerable<T[]> batches, string table, Func<T, (AgentId Id, TableEntity Row)> entity) =>
+            Parallel.ForEachAsync(batches, new ParallelOptions { MaxDegreeOfParallelism = 8, CancellationToken = cancel }, async (batch, token) =>
+            {
+                foreach (var rows in batch.Select(entity).GroupBy(row => accounts.For(row.Id.ToString())))
+                    await rows.Key.Tables.GetTableClient(table).SubmitTransactionAsync(rows.Select(static row => new TableTransactionAction(TableTransactionActionType.Add, row.Row)), token);
+            });
     }
 
     private static Node Of(int i, PublicArea key, MeasuredList list, long lines, int intervalSeconds, string policy)

@@ -18,8 +18,17 @@ internal interface IVerdictStore
     Task<IReadOnlyList<VerdictRecord>> ListSinceAsync(AgentId node, long attestation, int limit, CancellationToken cancel);
 
     /// <summary>The verdicts up to a number, newest first, of at most <paramref name="limit"/> rows. A row that cannot be read is reported and left out.</summary>
-    Task<IReadOnlyList<VerdictRecord>> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel);
+    Task<VerdictRows> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel);
 
     /// <summary>Deletes verdicts of a node. One that is not there any more is deleted.</summary>
     Task DeleteAsync(AgentId node, IReadOnlyList<long> attestations, CancellationToken cancel);
+}
+
+/// <summary>Verdicts of a node, newest first.</summary>
+/// <param name="Next">The number up to which there may be more; <see langword="null"/> where there are none.</param>
+internal sealed record VerdictRows(IReadOnlyList<VerdictRecord> Items, long? Next)
+{
+    /// <summary>What a query of so many rows found.</summary>
+    /// <param name="last">The number of the last of them.</param>
+    public static VerdictRows Of(IReadOnlyList<VerdictRecord> items, int rows, int limit, long last) => new(items, rows == limit && last > 0 ? last - 1 : null);
 }

@@ -14,7 +14,7 @@ internal sealed class FleetGauges
     private readonly TimeProvider _clock;
     private readonly bool _sweepsHere;
 
-    public FleetGauges(Instruments instruments, FleetCount fleet, Heartbeat heartbeat, TimeProvider clock, ServiceOptions options)
+    public FleetGauges(Instruments instruments, FleetCount fleet, Heartbeat heartbeat, Retention retention, TimeProvider clock, ServiceOptions options)
     {
         (_fleet, _heartbeat, _clock, _sweepsHere) = (fleet, heartbeat, clock, options.HandlerPort is null);
         var meter = instruments.Meter;
@@ -23,6 +23,7 @@ internal sealed class FleetGauges
         meter.CreateObservableGauge("keylime.outbox.deliveries", Waiting, "{delivery}", "Events that wait for webhooks.");
         meter.CreateObservableGauge("keylime.outbox.oldest", () => Age(_fleet.Current?.OldestDelivery), "s", "Age of the oldest event that waits for a webhook.");
         meter.CreateObservableGauge("keylime.sweep.lag", () => Age(ToldTo()), "s", "Since the moment up to which silence is told.");
+        meter.CreateObservableGauge("keylime.retention.lag", () => Age(retention.DoneTo), "s", "Since the moment up to which all that had expired is deleted.");
     }
 
     private IEnumerable<Measurement<long>> Nodes() =>

@@ -20,7 +20,7 @@ internal sealed class TracedVerdictStore(IVerdictStore inner, string system) : I
     public Task<IReadOnlyList<VerdictRecord>> ListSinceAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
         _spans.RunAsync("list", (inner, node, attestation, limit, cancel), static s => s.inner.ListSinceAsync(s.node, s.attestation, s.limit, s.cancel));
 
-    public Task<IReadOnlyList<VerdictRecord>> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
+    public Task<VerdictRows> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
         _spans.RunAsync("list", (inner, node, attestation, limit, cancel), static s => s.inner.ListUpToAsync(s.node, s.attestation, s.limit, s.cancel));
 
     public Task DeleteAsync(AgentId node, IReadOnlyList<long> attestations, CancellationToken cancel) =>

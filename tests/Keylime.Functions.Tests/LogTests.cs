@@ -247,7 +247,7 @@ public sealed class LogTests
 
         public Task<IReadOnlyList<VerdictRecord>> ListSinceAsync(Protocol.AgentId node, long attestation, int limit, CancellationToken cancel) => inner.ListSinceAsync(node, attestation, limit, cancel);
 
-        public Task<IReadOnlyList<VerdictRecord>> ListUpToAsync(Protocol.AgentId node, long attestation, int limit, CancellationToken cancel) => inner.ListUpToAsync(node, attestation, limit, cancel);
+        public Task<VerdictRows> ListUpToAsync(Protocol.AgentId node, long attestation, int limit, CancellationToken cancel) => inner.ListUpToAsync(node, attestation, limit, cancel);
 
         public Task DeleteAsync(Protocol.AgentId node, IReadOnlyList<long> attestations, CancellationToken cancel) => inner.DeleteAsync(node, attestations, cancel);
     }

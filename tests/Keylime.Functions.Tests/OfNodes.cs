@@ -1,6 +1,8 @@
 using System.Net;
 using System.Text.Json.Nodes;
 using Keylime.Functions.Storage;
+using Keylime.Functions.Verifier;
+using Keylime.Protocol;
 
 namespace Keylime.Functions.Tests;
 
@@ -256,6 +258,39 @@ internal static class OfNodes
                 Assert.Equal(1, await s.CountEventsAsync("service.gap"));
                 Assert.DoesNotContain("node.late", await s.EventTypesAsync());
             }),
+        ["delete verdicts that have expired"] = new(
+            async a =>
+            {
+                await a.EnrolAsync(Brief);
+                Assert.True(await a.AttestAtAsync(a.Service));
+                var (nodes, verdicts) = (a.Service.Get<INodeStore>(), a.Service.Get<IVerdictStore>());
+                var node = (await nodes.FindAsync(AgentId.Parse(a.Id), TestContext.Current.CancellationToken))!;
+                var first = (await verdicts.FindAsync(node.Value.Id, 0, TestContext.Current.CancellationToken))!;
+                for (var number = 1; number < 4; number++)
+                    Assert.True(await verdicts.TryAddAsync(first with { Evidence = null, Message = first.Message with { Attestation = number, At = first.Message.At.AddSeconds(number) } }, TestContext.Current.CancellationToken));
+                Assert.NotNull(await nodes.TryReplaceAsync(node, node.Value with { NextAttestation = 5, Last = node.Value.Last! with { Attestation = 4 } }, TestContext.Current.CancellationToken));
+                ((SteppedClock)a.Service.Clock).Step(TimeSpan.FromDays(10)); // no timer of the service comes first
+            },
+            async (s, _) =>
+            {
+                try
+                {
+                    await s.Get<Retention>().RunAsync(TestContext.Current.CancellationToken);
+                    return true;
+                }
+                catch (StorageUnavailableException)
+                {
+                    return false;
+                }
+            },
+            async s =>
+            {
+                Assert.Equal([0L, 3], (await s.Get<IVerdictStore>().ListSinceAsync(AgentId.Parse("node"), 0, 10, TestContext.Current.CancellationToken)).Select(static v => v.Message.Attestation)); // the evidence of its boot, and the newest pass
+                var state = (await s.Get<IRecordStore<TimerState>>().FindAsync(Retention.Name, TestContext.Current.CancellationToken))!.Value;
+                Assert.Equal((null, null), (state.Lap, state.Cursor));
+                Assert.InRange(await s.CountEventsAsync(EventTypes.Retention), 0, 1); // what died between the two has deleted more than it told
+            })
+        { Options = static o => o with { KeepVerdicts = TimeSpan.FromDays(1) } },
         ["be healed by an operator"] = new(
             async a =>
             {

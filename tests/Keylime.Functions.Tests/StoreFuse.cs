@@ -98,7 +98,7 @@ internal sealed class StoreFuse : IFuse
         public Task<IReadOnlyList<VerdictRecord>> ListSinceAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
             inner.ListSinceAsync(node, attestation, limit, cancel);
 
-        public Task<IReadOnlyList<VerdictRecord>> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
+        public Task<VerdictRows> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
             inner.ListUpToAsync(node, attestation, limit, cancel);
 
         public Task DeleteAsync(AgentId node, IReadOnlyList<long> attestations, CancellationToken cancel) => fuse.WriteAsync(async () =>

@@ -255,9 +255,13 @@ public abstract class StoreContract
         foreach (var number in (long[])[0, 1, 5, 6, 9])
             await Verdicts.TryAddAsync(Verdict("a", number, "pass"), Cancel);
         await Verdicts.TryAddAsync(Verdict("b", 5, "pass"), Cancel);
-        Assert.Equal([6L, 5, 1], (await Verdicts.ListUpToAsync(AgentId.Parse("a"), 8, 3, Cancel)).Select(static v => v.Message.Attestation));
-        Assert.Equal([1L], (await Verdicts.ListUpToAsync(AgentId.Parse("a"), 4, 1, Cancel)).Select(static v => v.Message.Attestation));
-        Assert.Empty(await Verdicts.ListUpToAsync(AgentId.Parse("c"), 4, 1, Cancel));
+        var back = await Verdicts.ListUpToAsync(AgentId.Parse("a"), 8, 3, Cancel);
+        Assert.Equal([6L, 5, 1], back.Items.Select(static v => v.Message.Attestation));
+        Assert.Equal(0, back.Next);
+        var end = await Verdicts.ListUpToAsync(AgentId.Parse("a"), 4, 3, Cancel);
+        Assert.Equal([1L, 0], end.Items.Select(static v => v.Message.Attestation));
+        Assert.Null(end.Next);
+        Assert.Empty((await Verdicts.ListUpToAsync(AgentId.Parse("c"), 4, 1, Cancel)).Items);
 
         for (var again = 0; again < 2; again++)
             await Verdicts.DeleteAsync(AgentId.Parse("a"), [5, 0, 7], Cancel);

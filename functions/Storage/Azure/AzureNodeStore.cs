@@ -74,7 +74,8 @@ internal sealed class AzureNodeStore(AzureAccounts accounts, UnreadableRows unre
 
     private AzureTable TableFor(string id) => accounts.For(id).Table(AzureAccounts.Nodes);
 
-    private TableEntity Entity(Node node)
+    /// <summary>Its row.</summary>
+    internal TableEntity Entity(Node node)
     {
         var key = node.Id.ToString();
         var entity = AzureTable.Entity(Partitions.Of(key), key, _rows.Encode(node));

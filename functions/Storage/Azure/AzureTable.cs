@@ -6,6 +6,9 @@ namespace Keylime.Functions.Storage.Azure;
 /// <summary>One table: conditional writes that know their own work again, and pages.</summary>
 internal sealed class AzureTable(TableClient client)
 {
+    /// <summary>Rows of one partition that a request can change at once.</summary>
+    public const int MaxBatch = 100;
+
     private const string WriteId = "WriteId";
     private const int MaxBody = 900 * 1024;  // an entity has 1 MiB at most
     private const int MaxPart = 60 * 1024;   // and a property 64 KiB
@@ -63,6 +66,29 @@ internal sealed class AzureTable(TableClient client)
     {
         if (await FindAsync(partition, row, cancel) is { } found)
             await TryDeleteAsync(partition, row, found.ETag.ToString(), cancel);
+    }
+
+    /// <summary>Deletes rows of a kind that never changes, at most <see cref="MaxBatch"/>, in one request where all of them are there.</summary>
+    public async Task DropAsync(string partition, IReadOnlyCollection<string> rows, CancellationToken cancel)
+    {
+        // Such a row is what it was when it was read, or gone: no condition says more.
+        var deletes = rows.Select(row => new TableTransactionAction(TableTransactionActionType.Delete, new TableEntity(partition, row), ETag.All));
+        var all = await AzureErrors.TranslateAsync(async () =>
+        {
+            try
+            {
+                await client.SubmitTransactionAsync(deletes, cancel);
+                return true;
+            }
+            catch (RequestFailedException e) when (e.Status == StatusCodes.Status404NotFound)
+            {
+                return false; // one is not there any more, and so nothing was deleted: somebody was faster, or the answer to this very request was lost
+            }
+        });
+        if (all)
+            return;
+        foreach (var row in rows)
+            await DropAsync(partition, row, cancel);
     }
 
     /// <summary>Rows of a filter, at most so many, from a continuation token of the service on.</summary>

@@ -14,7 +14,7 @@ internal sealed class AzureVerdictStore(AzureAccounts accounts, UnreadableRows u
     public async Task<bool> TryAddAsync(VerdictRecord verdict, CancellationToken cancel)
     {
         var node = verdict.Node.ToString();
-        return await TableFor(node).TryAddAsync(AzureTable.Entity(node, RowOf(verdict.Message.Attestation), _rows.Encode(verdict)), cancel) is not null;
+        return await TableFor(node).TryAddAsync(Entity(verdict), cancel) is not null;
     }
 
     public async Task<VerdictRecord?> FindAsync(AgentId node, long attestation, CancellationToken cancel)
@@ -49,18 +49,23 @@ internal sealed class AzureVerdictStore(AzureAccounts accounts, UnreadableRows u
         return [.. all.Take(limit).Select(row => _rows.TryDecode($"{node}/{row.RowKey}", AzureTable.Body(row))).OfType<VerdictRecord>()];
     }
 
-    public async Task<IReadOnlyList<VerdictRecord>> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel)
+    public async Task<VerdictRows> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel)
     {
         var filter = TableClient.CreateQueryFilter($"PartitionKey eq {node.ToString()} and RowKey ge {RowOf(attestation)}");
         var (rows, _) = await TableFor(node.ToString()).PageAsync(filter, null, limit, cancel);
-        return [.. rows.Select(row => _rows.TryDecode($"{node}/{row.RowKey}", AzureTable.Body(row))).OfType<VerdictRecord>()];
+        return VerdictRows.Of(
+            [.. rows.Select(row => _rows.TryDecode($"{node}/{row.RowKey}", AzureTable.Body(row))).OfType<VerdictRecord>()],
+            rows.Count, limit, rows is [.., var last] ? long.MaxValue - long.Parse(last.RowKey, CultureInfo.InvariantCulture) : 0);
     }
 
     public async Task DeleteAsync(AgentId node, IReadOnlyList<long> attestations, CancellationToken cancel)
     {
-        foreach (var attestation in attestations)
-            await TableFor(node.ToString()).DropAsync(node.ToString(), RowOf(attestation), cancel);
+        foreach (var some in attestations.Chunk(AzureTable.MaxBatch))
+            await TableFor(node.ToString()).DropAsync(node.ToString(), Array.ConvertAll(some, RowOf), cancel);
     }
+
+    /// <summary>Its row.</summary>
+    internal TableEntity Entity(VerdictRecord verdict) => AzureTable.Entity(verdict.Node.ToString(), RowOf(verdict.Message.Attestation), _rows.Encode(verdict));
 
     private AzureTable TableFor(string node) => accounts.For(node).Table(AzureAccounts.Verdicts);
 

@@ -21,8 +21,20 @@ internal sealed record TimerState
     /// <summary>Of a timer that does its work in parts: where the next part starts. Null at the beginning.</summary>
     public string? Cursor { get; init; }
 
+    /// <summary>Of retention: the lap over the fleet that is not done yet.</summary>
+    public Lap? Lap { get; init; }
+
+    /// <summary>Of retention: when the last lap that is done began. Whatever had expired until then is deleted.</summary>
+    public DateTimeOffset DoneTo { get; init; }
+
     /// <summary>Of the count of the fleet: what was counted last.</summary>
     public Fleet? Fleet { get; init; }
+}
+
+/// <summary>One way over the whole fleet, and what was done on it so far.</summary>
+internal sealed record Lap(DateTimeOffset Began, long Nodes = 0, long Verdicts = 0, long Events = 0, long Deliveries = 0, long Tokens = 0)
+{
+    public long Deleted => Verdicts + Events + Deliveries + Tokens;
 }
 
 /// <summary>A time in which nothing swept the fleet.</summary>

@@ -1,5 +1,6 @@
 using Keylime.Protocol;
 using Keylime.Protocol.Api;
+using Microsoft.Data.Sqlite;
 
 namespace Keylime.Functions.Storage.Sqlite;
 
@@ -22,11 +23,7 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, UnreadableRows un
     public Task<Stored<Node>?> TryAddAsync(Node node, CancellationToken cancel) => database.WriteAsync(connection =>
     {
         var etag = SqliteCommands.NewETag();
-        var added = connection.TryInsert("""
-            INSERT INTO nodes (partition, id, etag, verdict, late_at, silent_at, retired, open, policy, boot_policy, body)
-            VALUES ($partition, $id, $etag, $verdict, $late, $silent, $retired, $open, $policy, $boot_policy, $body)
-            """, Columns(node, etag));
-        return added ? new Stored<Node>(node, etag) : null;
+        return Insert(connection, node, etag) ? new Stored<Node>(node, etag) : null;
     }, cancel);
 
     public Task<Stored<Node>?> TryReplaceAsync(Stored<Node> read, Node next, CancellationToken cancel) => database.WriteAsync(connection =>
@@ -90,6 +87,12 @@ internal sealed class SqliteNodeStore(SqliteDatabase database, UnreadableRows un
         NodeState.Silent => "retired = 0 AND verdict = 1 AND silent_at <= $now AND $certain = $certain",
         _ => throw new ArgumentOutOfRangeException(nameof(state), state, "No state."),
     };
+
+    /// <summary>In whatever transaction there is.</summary>
+    internal bool Insert(SqliteConnection connection, Node node, string etag) => connection.TryInsert("""
+        INSERT INTO nodes (partition, id, etag, verdict, late_at, silent_at, retired, open, policy, boot_policy, body)
+        VALUES ($partition, $id, $etag, $verdict, $late, $silent, $retired, $open, $policy, $boot_policy, $body)
+        """, Columns(node, etag));
 
     private (string Name, object? Value)[] Columns(Node node, string etag) =>
     [

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Keylime.Protocol;
+using Microsoft.Data.Sqlite;
 
 namespace Keylime.Functions.Storage.Sqlite;
 
@@ -10,10 +11,12 @@ internal sealed class SqliteVerdictStore(SqliteDatabase database, UnreadableRows
         new(StorageJson.Default.VerdictRecord, v => v.Schema, VerdictRecord.CurrentSchema, unreadable);
 
     public Task<bool> TryAddAsync(VerdictRecord verdict, CancellationToken cancel) => database.WriteAsync(
-        connection => connection.TryInsert(
-            "INSERT INTO verdicts (node, attestation, body) VALUES ($node, $attestation, $body)",
-            ("$node", verdict.Node.ToString()), ("$attestation", verdict.Message.Attestation), ("$body", _rows.Encode(verdict))),
-        cancel);
+        connection => Insert(connection, verdict), cancel);
+
+    /// <summary>In whatever transaction there is.</summary>
+    internal bool Insert(SqliteConnection connection, VerdictRecord verdict) => connection.TryInsert(
+        "INSERT INTO verdicts (node, attestation, body) VALUES ($node, $attestation, $body)",
+        ("$node", verdict.Node.ToString()), ("$attestation", verdict.Message.Attestation), ("$body", _rows.Encode(verdict)));
 
     public Task<VerdictRecord?> FindAsync(AgentId node, long attestation, CancellationToken cancel) => database.ReadAsync(connection =>
     {
@@ -43,15 +46,15 @@ internal sealed class SqliteVerdictStore(SqliteDatabase database, UnreadableRows
             return _rows.ToPage(command.ReadRows(), limit).Items;
         }, cancel);
 
-    public Task<IReadOnlyList<VerdictRecord>> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel) =>
-        database.ReadAsync<IReadOnlyList<VerdictRecord>>(connection =>
-        {
-            using var command = connection.Command("""
-                SELECT CAST(attestation AS TEXT), body FROM verdicts
-                WHERE node = $node AND attestation <= $to ORDER BY attestation DESC LIMIT $limit
-                """, ("$node", node.ToString()), ("$to", attestation), ("$limit", limit));
-            return _rows.ToPage(command.ReadRows(), null).Items;
-        }, cancel);
+    public Task<VerdictRows> ListUpToAsync(AgentId node, long attestation, int limit, CancellationToken cancel) => database.ReadAsync(connection =>
+    {
+        using var command = connection.Command("""
+            SELECT CAST(attestation AS TEXT), body FROM verdicts
+            WHERE node = $node AND attestation <= $to ORDER BY attestation DESC LIMIT $limit
+            """, ("$node", node.ToString()), ("$to", attestation), ("$limit", limit));
+        var rows = command.ReadRows();
+        return VerdictRows.Of(_rows.ToPage(rows, null).Items, rows.Count, limit, rows is [.., var last] ? long.Parse(last.Key, CultureInfo.InvariantCulture) : 0);
+    }, cancel);
 
     public Task DeleteAsync(AgentId node, IReadOnlyList<long> attestations, CancellationToken cancel) => database.WriteAsync(
         connection => connection.Execute(
