@@ -23,7 +23,15 @@ internal sealed partial class Overload(RequestDelegate next, EvidenceLimit limit
             return;
         }
 
-        var length = context.Request.ContentLength;
+        if (!LogLength.TryRead(context.Request, node.Value.Open, out var log, out var refusal))
+        {
+            await refusal.ExecuteAsync(context);
+            return;
+        }
+
+        // What a compressed list inflates to is in memory too.
+        var body = context.Request.ContentLength;
+        var length = node.Value.Open?.Ima is { Gzip: true } ? body + log : body;
         using var room = await limit.EnterAsync(node.Value.Id, length, context.RequestAborted);
         if (room is null)
         {
@@ -37,7 +45,7 @@ internal sealed partial class Overload(RequestDelegate next, EvidenceLimit limit
             return;
         }
 
-        await using var watch = clock.CreateTimer(static held => ((HttpContext)held!).Abort(), context, Longest + TimeSpan.FromSeconds((length ?? RouteRules.EvidenceBody) / SlowestPace), Timeout.InfiniteTimeSpan);
+        await using var watch = clock.CreateTimer(static held => ((HttpContext)held!).Abort(), context, Longest + TimeSpan.FromSeconds((body ?? RouteRules.EvidenceBody) / SlowestPace), Timeout.InfiniteTimeSpan);
         await next(context);
     }
 
