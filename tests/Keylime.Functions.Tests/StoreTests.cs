@@ -45,7 +45,7 @@ public abstract class StoreContract
                 PcrBits = 1024,
                 Scheme = Keylime.Tpm.TpmAlgorithm.RsaSsa,
                 SchemeHash = Keylime.Tpm.TpmAlgorithm.Sha256,
-                Ima = new OpenImaLog(null, true),
+                Ima = new OpenImaLog(null, true) { Gzip = true },
                 BootTime = Now,
                 RequestedAt = Now,
                 ExpiresAt = Now,
@@ -525,6 +525,7 @@ public abstract class StoreContract
         var node = Read(StorageJson.Default.Node, static n => n.Schema, Node.CurrentSchema, "node-4");
         Assert.Equal((4, "web", "passes:3"), (node.Schema, node.Group, node.Recovery));
         Assert.True(Read(StorageJson.Default.Node, static n => n.Schema, Node.CurrentSchema, "node-5").Open!.InAdvance);
+        Assert.Equal("application/gzip", Read(StorageJson.Default.Node, static n => n.Schema, Node.CurrentSchema, "node-6").Open!.Ima!.Format);
         Assert.NotNull(Read(StorageJson.Default.TimerState, static t => t.Schema, TimerState.CurrentSchema, "timer"));
         var payload = Read(StorageJson.Default.Payload, static p => p.Schema, Payload.CurrentSchema, "payload");
         Assert.Equal(("db.key", 384, "boot runtime", 120), (payload.Name, payload.WrappedKey.Length, string.Join(' ', payload.Terms.Require), payload.Terms.MaxAgeSeconds));
