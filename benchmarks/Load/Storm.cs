@@ -66,7 +66,7 @@ internal static class Storm
         var folder = Directory.CreateTempSubdirectory("storm-").FullName;
         try
         {
-            var options = new FleetOptions { Nodes = count, Interval = intervalSeconds, Seed = true, Scheme = TpmAlgorithm.Ecdsa, Keys = Math.Min(count, 64), Connections = connections, Core = core };
+            var options = new FleetOptions { Nodes = count, Interval = intervalSeconds, Seed = true, Format = Protocol.Upstream.ChosenParameters.PlainText, Scheme = TpmAlgorithm.Ecdsa, Keys = Math.Min(count, 64), Connections = connections, Core = core };
             await using var rig = await LoadRig.StartAsync(options, folder, cancel);
             using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
             limit.CancelAfter(Limit);

@@ -27,6 +27,9 @@ public static class CompressedLog
     /// <summary>How a member begins: deflate, no flags, no time; 255 for a system that nobody knows.</summary>
     public static ReadOnlySpan<byte> Header => [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255];
 
+    /// <summary>The member of an empty log, of which the runtime's writer makes no byte.</summary>
+    public static ReadOnlySpan<byte> Empty => [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
     /// <param name="declared">The bytes of the log, where the sender said so.</param>
     /// <param name="most">The most bytes that a log may have.</param>
     /// <param name="error">What it must be and is not, to go behind its place.</param>
