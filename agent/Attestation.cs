@@ -146,7 +146,7 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
                 EntryCount = imaLines,
                 SupportsPartialAccess = true,
                 Appendable = true,
-                Formats = [ChosenParameters.PlainText, ChosenParameters.OctetStream],
+                Formats = [ChosenParameters.Gzip, ChosenParameters.OctetStream, ChosenParameters.PlainText],
             },
         },
     ];
@@ -186,7 +186,7 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
                     logs.Add(Ima(item.ChosenParameters));
                     break;
                 case EvidenceItem.UefiLog when !logs.Exists(static l => l.Type == EvidenceItem.UefiLog):
-                    logs.Add(new LogEvidence(EvidenceItem.UefiLog, null, IsText: false, () => [uefiLog]));
+                    logs.Add(new LogEvidence(EvidenceItem.UefiLog, null, ChosenParameters.OctetStream, () => [uefiLog]));
                     break;
                 default:
                     Log.Warning($"The service asks for '{item.EvidenceType}', which this agent does not have.");
@@ -210,8 +210,7 @@ internal sealed class Attestation(ServiceClient verifier, AgentId id, ImaLogFile
             throw new ServiceRefusedException("attestation", null, null, $"the service asks for the measurement list from line {from}, and it has {lines}");
 
         var to = parameters?.EntryCount is { } most and >= 0 ? Math.Min(lines, from + most) : lines;
-        return new LogEvidence(
-            EvidenceItem.ImaLog, to - from, IsText: parameters?.Format != ChosenParameters.OctetStream, () => ima.ReadLines(from, to));
+        return new LogEvidence(EvidenceItem.ImaLog, to - from, parameters?.Format, () => ima.ReadLines(from, to));
     }
 
     private static async Task<EvidenceData> QuoteAsync(TpmClient tpm, LoadedKey key, ChosenParameters? asked, CancellationToken cancel)

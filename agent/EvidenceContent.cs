@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text.Json;
@@ -8,8 +9,8 @@ namespace Keylime.Agent;
 /// <summary>One log in the evidence, given chunk by chunk.</summary>
 /// <param name="Type"><c>ima_log</c> or <c>uefi_log</c>.</param>
 /// <param name="EntryCount">Whole lines; <see langword="null"/> where the log does not count.</param>
-/// <param name="IsText">The bytes go out as JSON text; otherwise as base64.</param>
-internal sealed record LogEvidence(string Type, long? EntryCount, bool IsText, Func<IEnumerable<ReadOnlyMemory<byte>>> Chunks);
+/// <param name="Format">How it goes out: <see cref="ChosenParameters.OctetStream"/> in base64, <see cref="ChosenParameters.Gzip"/> compressed and in base64, anything else as JSON text.</param>
+internal sealed record LogEvidence(string Type, long? EntryCount, string? Format, Func<IEnumerable<ReadOnlyMemory<byte>>> Chunks);
 
 /// <summary>
 /// The body of the evidence, written straight to the network: a measurement list of a hundred thousand lines is never in memory. Its length is
@@ -23,6 +24,7 @@ internal sealed class EvidenceContent : HttpContent
     private readonly bool _nextWanted;
     private readonly long? _noticesAfter;
     private readonly long _length;
+    private long? _inflated; // bytes of the log that goes out compressed
 
     /// <param name="order">The evidence types in the order in which they were asked for.</param>
     /// <param name="nextWanted">See <see cref="DocumentMeta.NextWanted"/>.</param>
@@ -33,6 +35,8 @@ internal sealed class EvidenceContent : HttpContent
         using var counter = new CountingStream();
         Write(counter);
         _length = counter.Count;
+        if (_inflated is { } bytes)
+            Headers.Add(CompressedLog.LengthHeader, bytes.ToString(CultureInfo.InvariantCulture));
         Headers.ContentType = new MediaTypeHeaderValue("application/vnd.api+json");
     }
 
@@ -108,7 +112,7 @@ internal sealed class EvidenceContent : HttpContent
         json.WriteEndObject();
     }
 
-    private static IEnumerable<int> LogSteps(Utf8JsonWriter json, LogEvidence log)
+    private IEnumerable<int> LogSteps(Utf8JsonWriter json, LogEvidence log)
     {
         json.WriteStartObject();
         json.WriteString("evidence_class", EvidenceItem.Log);
@@ -117,19 +121,32 @@ internal sealed class EvidenceContent : HttpContent
         if (log.EntryCount is { } count)
             json.WriteNumber("entry_count", count);
         json.WritePropertyName("entries");
+        var gzip = log.Format == ChosenParameters.Gzip ? new GzipWriter() : null;
+        var isText = log.Format is not (ChosenParameters.OctetStream or ChosenParameters.Gzip);
         foreach (var chunk in log.Chunks())
         {
-            if (log.IsText)
+            if (gzip is not null)
+            {
+                gzip.Write(chunk.Span);
+                json.WriteBase64StringSegment(gzip.Ready, isFinalSegment: false);
+                gzip.Take();
+            }
+            else if (isText)
                 json.WriteStringValueSegment(chunk.Span, isFinalSegment: false); // what is no UTF-8 becomes U+FFFD
             else
                 json.WriteBase64StringSegment(chunk.Span, isFinalSegment: false);
             yield return 0;
         }
 
-        if (log.IsText)
+        if (isText)
             json.WriteStringValueSegment(ReadOnlySpan<byte>.Empty, isFinalSegment: true);
         else
-            json.WriteBase64StringSegment([], isFinalSegment: true);
+        {
+            gzip?.Finish();
+            json.WriteBase64StringSegment(gzip is null ? [] : gzip.Ready, isFinalSegment: true);
+            _inflated = gzip?.Length ?? _inflated;
+        }
+
         json.WriteEndObject();
         json.WriteEndObject();
     }

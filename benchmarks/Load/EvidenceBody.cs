@@ -1,6 +1,8 @@
+using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Text;
+using Keylime.Protocol.Upstream;
 
 namespace Keylime.Benchmarks.Load;
 
@@ -9,10 +11,13 @@ internal sealed class EvidenceBody : HttpContent
 {
     private readonly List<ReadOnlyMemory<byte>> _pieces = [];
 
-    /// <param name="lines">The text of the measurement list, escaped for JSON; <see langword="null"/> where none is asked for.</param>
+    /// <param name="lines">The measurement list, as it goes into JSON; <see langword="null"/> where none is asked for.</param>
+    /// <param name="inflated">Bytes of the list, where it is compressed.</param>
     /// <param name="nextWanted">Whether the answer is to ask for the next.</param>
-    public EvidenceBody(byte[] message, byte[] signature, byte[] pcrs, IEnumerable<ReadOnlyMemory<byte>>? lines, long count, bool nextWanted)
+    public EvidenceBody(byte[] message, byte[] signature, byte[] pcrs, IEnumerable<ReadOnlyMemory<byte>>? lines, long count, long? inflated, bool nextWanted)
     {
+        if (inflated is { } length)
+            Headers.Add(CompressedLog.LengthHeader, length.ToString(CultureInfo.InvariantCulture));
         Headers.ContentType = new MediaTypeHeaderValue("application/vnd.api+json");
         Add("""{"data":{"type":"attestation","attributes":{"evidence_collected":[{"evidence_class":"certification","evidence_type":"tpm_quote","data":{"message":""" + "\"");
         Add(Convert.ToBase64String(message) + "\",\"signature\":\"" + Convert.ToBase64String(signature) + "\",\"subject_data\":\"" + Convert.ToBase64String(pcrs) + "\"}}");

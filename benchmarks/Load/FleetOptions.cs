@@ -1,3 +1,4 @@
+using Keylime.Protocol.Upstream;
 using Keylime.Tpm;
 
 namespace Keylime.Benchmarks.Load;
@@ -12,7 +13,8 @@ internal sealed record FleetOptions
           --interval S     seconds from one attestation of a machine to the next (default 1)
           --for T          seconds that count (default 20)
           --warm W         seconds before them, which do not, at a slower pace (default 45: so long it takes until the runtime has compiled all that is hot)
-          --delta L        new lines in a machine's list at each attestation, in plain text (default 0)
+          --delta L        new lines in a machine's list at each attestation (default 0)
+          --format F       of these lines: gzip, raw or plain (default gzip, as our agent's)
           --algorithm A    of attestation keys: rsa2048, rsa2048-pss or ecdsa-p256 (default rsa2048)
           --keys K         different keys; machines share them where they are fewer than machines (default 64 of RSA, all of ECDSA)
           --enrolled M     nodes in the store, those that do not attest among them; wants --seed-store (default N)
@@ -26,7 +28,7 @@ internal sealed record FleetOptions
           --url U --ca FILE --token-file FILE   a service that runs already, its CA, and an operator's token
         """;
 
-    private static readonly string[] Known = ["--nodes", "--interval", "--for", "--warm", "--delta", "--algorithm", "--keys", "--enrolled", "--policy", "--connections", "--core", "--url", "--ca", "--token-file"];
+    private static readonly string[] Known = ["--nodes", "--interval", "--for", "--warm", "--delta", "--format", "--algorithm", "--keys", "--enrolled", "--policy", "--connections", "--core", "--url", "--ca", "--token-file"];
     private static readonly string[] Switches = ["--handshakes", "--one-trip", "--seed-store", "--azurite"];
 
     public int Nodes { get; init; } = 300;
@@ -38,6 +40,9 @@ internal sealed record FleetOptions
     public TimeSpan Warm { get; init; } = TimeSpan.FromSeconds(45);
 
     public int NewLines { get; init; }
+
+    /// <summary>In which lists are offered and sent.</summary>
+    public string Format { get; init; } = ChosenParameters.Gzip;
 
     public TpmAlgorithm Scheme { get; init; } = TpmAlgorithm.RsaSsa;
 
@@ -80,6 +85,13 @@ internal sealed record FleetOptions
             Length = TimeSpan.FromSeconds(given.Number("--for", 20, 1, 86_400)),
             Warm = TimeSpan.FromSeconds(given.Number("--warm", 45, 0, 3600)),
             NewLines = given.Number("--delta", 0, 0, 1_000_000),
+            Format = given.Text("--format") switch
+            {
+                null or "gzip" => ChosenParameters.Gzip,
+                "raw" => ChosenParameters.OctetStream,
+                "plain" => ChosenParameters.PlainText,
+                var other => throw new BenchmarkException($"--format: '{other}' is none of gzip, raw, plain."),
+            },
             Scheme = given.Text("--algorithm") switch
             {
                 null or "rsa2048" => TpmAlgorithm.RsaSsa,

@@ -62,7 +62,7 @@ internal static class FleetRun
         var nodes = new List<LoadNode>(options.Nodes);
         for (var i = 0; i < options.Nodes; i++)
         {
-            var node = new LoadNode(SeededFleet.Name(i), i < keys.Length ? keys[i] : keys[i % keys.Length].Twin(), list);
+            var node = new LoadNode(SeededFleet.Name(i), i < keys.Length ? keys[i] : keys[i % keys.Length].Twin(), list, options.Format);
             node.Boot(FirstLines);
             nodes.Add(node);
         }

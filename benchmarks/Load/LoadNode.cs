@@ -1,3 +1,4 @@
+using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
 using Keylime.Protocol;
@@ -36,7 +37,8 @@ internal enum AttestEnd
 internal readonly record struct AttestOutcome(AttestEnd End, TimeSpan Wait, string Why = "");
 
 /// <summary>One machine: a TPM that really signs, a measurement list that its PCR 10 is really extended with, and what its agent says to the service.</summary>
-internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list)
+/// <param name="format">Of its measurement list, of those that the service knows.</param>
+internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list, string format)
 {
     private static readonly string[] Hashes = ["sha256", "sha384", "sha512"];
     private static readonly string[] Schemes = ["rsassa", "rsapss", "ecdsa"];
@@ -138,7 +140,8 @@ internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list)
         var (message, signature, values) = tpm.Quote(quote.Challenge, new PcrSelection(algorithm, PcrSet.Of([.. pcrs!])));
         var log = asked.Items.FirstOrDefault(static i => i.EvidenceType == EvidenceItem.ImaLog)?.ChosenParameters;
         var from = log?.StartingOffset ?? 0;
-        using var body = new EvidenceBody(message, signature, values, log is null ? null : Text(from), _lines - from, OneTrip);
+        var (lines, inflated) = log is null ? (null, null) : Encode(Text(from), log.Format);
+        using var body = new EvidenceBody(message, signature, values, lines, _lines - from, inflated, OneTrip);
         var answer = await client.SendAsync(HttpMethod.Patch, asked.Location, body, Token, cancel);
         if (answer.Status != 202)
             return Refused(answer);
@@ -175,6 +178,19 @@ internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list)
 
         pieces.AddRange(list.Text(from, _lines));
         return pieces;
+    }
+
+    private static (List<ReadOnlyMemory<byte>> Pieces, long? Inflated) Encode(List<ReadOnlyMemory<byte>> escaped, string? format)
+    {
+        if (format is not (ChosenParameters.Gzip or ChosenParameters.OctetStream))
+            return (escaped, null);
+        var text = Encoding.ASCII.GetBytes(string.Concat(escaped.Select(static p => Encoding.ASCII.GetString(p.Span))).Replace("\\n", "\n", StringComparison.Ordinal));
+        if (format == ChosenParameters.OctetStream)
+            return ([Encoding.ASCII.GetBytes(Convert.ToBase64String(text))], null);
+        using var member = new MemoryStream();
+        using (var gzip = new GZipStream(member, CompressionLevel.Fastest, leaveOpen: true))
+            gzip.Write(text);
+        return ([Encoding.ASCII.GetBytes(Convert.ToBase64String(text.Length == 0 ? CompressedLog.Empty : member.GetBuffer().AsSpan(0, (int)member.Length)))], text.Length);
     }
 
     private static AttestOutcome Refused(LoadAnswer answer) => new(
@@ -215,7 +231,7 @@ internal sealed class LoadNode(string id, SoftwareTpm tpm, MeasuredList list)
                 },
                 new EvidenceItem(EvidenceItem.Log, EvidenceItem.ImaLog)
                 {
-                    Capabilities = new EvidenceCapabilities { EntryCount = _lines, SupportsPartialAccess = true, Appendable = true, Formats = [ChosenParameters.PlainText] },
+                    Capabilities = new EvidenceCapabilities { EntryCount = _lines, SupportsPartialAccess = true, Appendable = true, Formats = [format] },
                 },
             ],
         };

@@ -66,7 +66,7 @@ internal static class Storm
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancel);
         try
         {
-            var options = new FleetOptions { Nodes = count, Interval = intervalSeconds, Seed = true, Scheme = TpmAlgorithm.Ecdsa, Keys = Math.Min(count, 64), Connections = connections, Core = core };
+            var options = new FleetOptions { Nodes = count, Interval = intervalSeconds, Seed = true, Format = Protocol.Upstream.ChosenParameters.PlainText, Scheme = TpmAlgorithm.Ecdsa, Keys = Math.Min(count, 64), Connections = connections, Core = core };
             return await FleetRun.WithRigAsync(options, rig =>
             {
                 limit.CancelAfter(Limit);

@@ -13,7 +13,7 @@ namespace Keylime.Functions.Hosting;
 /// </summary>
 internal sealed class EvidenceLimit : IDisposable
 {
-    /// <summary>Bytes of a body up to which evidence is small.</summary>
+    /// <summary>Bytes up to which evidence is small.</summary>
     public const int Small = 64 * 1024;
 
     private const int Unit = 1024; // bytes that a permit is for
@@ -39,7 +39,7 @@ internal sealed class EvidenceLimit : IDisposable
     {
     }
 
-    /// <param name="bytes">Of bodies that are taken in at a time; as many may wait.</param>
+    /// <param name="bytes">Of evidence that is taken in at a time; as much may wait.</param>
     public EvidenceLimit(long bytes, TimeProvider clock)
     {
         (_clock, _permits, _measured) = (clock, checked((int)Math.Max(1, bytes / Unit)), clock.GetTimestamp());
@@ -51,7 +51,7 @@ internal sealed class EvidenceLimit : IDisposable
     public bool IsBusy => !_sending.IsEmpty;
 
     /// <summary>Waits for room, if not too many do already.</summary>
-    /// <param name="length">Of the body, in bytes; who does not say is taken for the longest.</param>
+    /// <param name="length">Of the body, and of what a compressed list in it inflates to, in bytes; who does not say is taken for the longest.</param>
     /// <returns>What keeps the room until it is disposed of; <see langword="null"/> where there is none.</returns>
     public async ValueTask<Room?> EnterAsync(AgentId id, long? length, CancellationToken cancel)
     {
@@ -119,7 +119,7 @@ internal sealed class EvidenceLimit : IDisposable
         }
     }
 
-    /// <summary>Room for one body.</summary>
+    /// <summary>Room for the evidence of one request.</summary>
     [SuppressMessage("Design", "CA1034:Nested types should not be visible", Justification = "Internal, and nothing without its limit.")]
     internal sealed class Room(EvidenceLimit limit, RateLimitLease lease, AgentId? id, long bytes) : IDisposable
     {

@@ -22,7 +22,15 @@ internal sealed partial class Overload(RequestDelegate next, EvidenceLimit limit
             return;
         }
 
-        var length = context.Request.ContentLength;
+        if (!LogLength.TryRead(context.Request, node.Value.Open, out var log, out var refusal))
+        {
+            await refusal.ExecuteAsync(context);
+            return;
+        }
+
+        // What a compressed list inflates to is in memory too.
+        var body = context.Request.ContentLength;
+        var length = node.Value.Open?.Ima is { Gzip: true } ? body + log : body;
         if (length <= EvidenceLimit.Small)
         {
             using var little = await limit.EnterAsync(node.Value.Id, length, context.RequestAborted);
@@ -38,7 +46,7 @@ internal sealed partial class Overload(RequestDelegate next, EvidenceLimit limit
         var taken = false;
         try
         {
-            taken = await TakeAsync(context, heard, length);
+            taken = await TakeAsync(context, heard, length, body);
         }
         finally
         {
@@ -51,14 +59,14 @@ internal sealed partial class Overload(RequestDelegate next, EvidenceLimit limit
     }
 
     /// <returns>False where there is no room.</returns>
-    private async Task<bool> TakeAsync(HttpContext context, HeardNode node, long? length)
+    private async Task<bool> TakeAsync(HttpContext context, HeardNode node, long? length, long? body)
     {
         using var room = await limit.EnterAsync(node.Row.Value.Id, length, context.RequestAborted);
         if (room is null)
             return false;
 
         context.Features.Set(node.Row); // it may have been put off while it waited
-        await using var watch = clock.CreateTimer(static held => ((HttpContext)held!).Abort(), context, Longest + TimeSpan.FromSeconds((length ?? RouteRules.EvidenceBody) / SlowestPace), Timeout.InfiniteTimeSpan);
+        await using var watch = clock.CreateTimer(static held => ((HttpContext)held!).Abort(), context, Longest + TimeSpan.FromSeconds((body ?? RouteRules.EvidenceBody) / SlowestPace), Timeout.InfiniteTimeSpan);
         await next(context);
         return true;
     }

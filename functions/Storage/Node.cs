@@ -1,6 +1,7 @@
 using Keylime.Attestation;
 using Keylime.Protocol;
 using Keylime.Protocol.Api;
+using Keylime.Protocol.Upstream;
 using Keylime.Tpm;
 using Coverage = Keylime.Protocol.Api.Coverage;
 
@@ -10,7 +11,7 @@ namespace Keylime.Functions.Storage;
 internal sealed record Node
 {
     /// <summary>The version that rows are written in. Rows of every earlier version are read for ever.</summary>
-    public const int CurrentSchema = 5;
+    public const int CurrentSchema = 6;
 
     public int Schema { get; init; } = CurrentSchema;
 
@@ -154,7 +155,13 @@ internal sealed record OpenAttestation
 
 /// <param name="Start">The proven lines that need not be sent again.</param>
 /// <param name="Raw">True for the list's bytes in base64, false for its text.</param>
-internal sealed record OpenImaLog(NodeCheckpoint? Start, bool Raw);
+internal sealed record OpenImaLog(NodeCheckpoint? Start, bool Raw)
+{
+    /// <summary>Whether those bytes come as a member of gzip; with <see cref="Raw"/> only.</summary>
+    public bool Gzip { get; init; }
+
+    public string Format => Gzip ? ChosenParameters.Gzip : Raw ? ChosenParameters.OctetStream : ChosenParameters.PlainText;
+}
 
 /// <summary>The lines of a measurement list that passed: the next attestation starts behind them.</summary>
 /// <param name="Aggregate">PCR 10 of the bank after these lines.</param>

@@ -107,7 +107,7 @@ internal static class Attestations
                 ChosenParameters = new ChosenParameters
                 {
                     StartingOffset = ima.Start?.Entries ?? 0,
-                    Format = ima.Raw ? ChosenParameters.OctetStream : ChosenParameters.PlainText,
+                    Format = ima.Format,
                 },
             };
         }

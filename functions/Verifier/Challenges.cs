@@ -65,7 +65,7 @@ internal sealed class Challenges(PolicyPins pins, CompiledPolicies compiled, ICh
             UnsettledFrom = node.NextAttestation,
             Nonce = source.NewNonce(),
             PcrBits = wanted.Pcrs.Bits,
-            Ima = node.RuntimePolicy is null ? null : new OpenImaLog(StartsAt(node.Checkpoint, answered, wanted.Judges), answered.Ima?.Raw ?? false),
+            Ima = node.RuntimePolicy is null ? null : (answered.Ima ?? new OpenImaLog(null, Raw: false)) with { Start = StartsAt(node.Checkpoint, answered, wanted.Judges) },
             RuntimePolicyDigest = wanted.Judges.Runtime,
             BootPolicyDigest = wanted.Judges.Boot,
             BootLog = node.BootPolicy is not null && boot is null,

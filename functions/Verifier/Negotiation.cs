@@ -91,9 +91,11 @@ internal sealed class Negotiation
             return;
         }
 
-        var raw = item.Capabilities?.Formats?.Contains(ChosenParameters.OctetStream) == true;
-        if (!raw && item.Capabilities?.Formats?.Contains(ChosenParameters.PlainText) != true)
-            Object($"/{at}/capabilities/formats", "must contain 'text/plain' or 'application/octet-stream'");
+        var formats = item.Capabilities?.Formats;
+        var gzip = formats?.Contains(ChosenParameters.Gzip) == true;
+        var raw = gzip || formats?.Contains(ChosenParameters.OctetStream) == true;
+        if (!raw && formats?.Contains(ChosenParameters.PlainText) != true)
+            Object($"/{at}/capabilities/formats", "must contain 'text/plain', 'application/octet-stream' or 'application/gzip'");
 
         var partial = item.Capabilities?.SupportsPartialAccess == true;
         var count = item.Capabilities?.EntryCount;
@@ -102,7 +104,7 @@ internal sealed class Negotiation
 
         var same = checkpoint is not null && partial && count >= checkpoint.Entries && SameBoot(checkpoint.BootTime)
             && checkpoint.Bank == Bank && checkpoint.PolicyDigest == policyDigest;
-        Ima = new OpenImaLog(same ? checkpoint : null, raw);
+        Ima = new OpenImaLog(same ? checkpoint : null, raw) { Gzip = gzip };
     }
 
     private void ChooseBootLog(NodeBoot? proven, string? policyDigest, IReadOnlyList<EvidenceItem> items)

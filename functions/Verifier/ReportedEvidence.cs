@@ -17,8 +17,9 @@ internal static class ReportedEvidence
 
     private const string Collected = "/data/attributes/evidence_collected";
 
+    /// <param name="declared">The bytes of a measurement list that comes compressed, where the agent said so.</param>
     public static bool TryRead(
-        OpenAttestation open, AttestationAttributes attributes, [NotNullWhen(true)] out Evidence? evidence, [NotNullWhen(false)] out Refusal? refusal)
+        OpenAttestation open, AttestationAttributes attributes, long? declared, [NotNullWhen(true)] out Evidence? evidence, [NotNullWhen(false)] out Refusal? refusal)
     {
         evidence = null;
         string[] wanted = [EvidenceItem.TpmQuote, .. open.BootLog ? (string[])[EvidenceItem.UefiLog] : [], .. open.Ima is not null ? (string[])[EvidenceItem.ImaLog] : []];
@@ -39,14 +40,14 @@ internal static class ReportedEvidence
         }
 
         ReadOnlyMemory<byte>? bootLog = null;
-        if (open.BootLog && !TryReadEntries(attributes.EvidenceCollected[1], "/1", raw: true, out bootLog, out refusal))
+        if (open.BootLog && !TryReadEntries(attributes.EvidenceCollected[1], "/1", ChosenParameters.OctetStream, null, out bootLog, out refusal))
             return false;
 
         ReadOnlyMemory<byte>? lines = null;
         if (open.Ima is { } ima)
         {
             var where = $"/{wanted.Length - 1}";
-            if (!TryReadEntries(attributes.EvidenceCollected[^1], where, ima.Raw, out lines, out refusal))
+            if (!TryReadEntries(attributes.EvidenceCollected[^1], where, ima.Format, declared, out lines, out refusal))
                 return false;
             if (lines.Value.Span.Count((byte)'\n') > MaxLines)
             {
@@ -60,21 +61,22 @@ internal static class ReportedEvidence
     }
 
     private static bool TryReadEntries(
-        EvidenceItem item, string where, bool raw, [NotNullWhen(true)] out ReadOnlyMemory<byte>? entries, [NotNullWhen(false)] out Refusal? refusal)
+        EvidenceItem item, string where, string format, long? declared, [NotNullWhen(true)] out ReadOnlyMemory<byte>? entries, [NotNullWhen(false)] out Refusal? refusal)
     {
         (entries, refusal) = (item.Data?.Entries ?? default, null);
-        if (!raw)
+        if (format == ChosenParameters.PlainText)
             return true;
 
         var bytes = new byte[Base64.GetMaxDecodedFromUtf8Length(entries.Value.Length)];
-        if (Base64.DecodeFromUtf8(entries.Value.Span, bytes, out _, out var written) == OperationStatus.Done)
-        {
+        if (Base64.DecodeFromUtf8(entries.Value.Span, bytes, out _, out var written) != OperationStatus.Done)
+            refusal = Invalid(where + "/data/entries", $"must be base64, as its format is {format}");
+        else if (format != ChosenParameters.Gzip)
             entries = bytes.AsMemory(0, written);
-            return true;
-        }
-
-        refusal = Invalid(where + "/data/entries", "must be base64, as its format is application/octet-stream");
-        return false;
+        else if (CompressedLog.TryInflate(bytes.AsMemory(0, written), declared, LogLength.Most, out var log, out var error))
+            entries = log;
+        else
+            refusal = Invalid(where + "/data/entries", error);
+        return refusal is null;
     }
 
     private static bool Is(EvidenceItem? item, string type) =>

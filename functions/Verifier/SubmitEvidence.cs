@@ -45,7 +45,9 @@ internal static partial class SubmitEvidence
                 return new Refusal(StatusCodes.Status400BadRequest, "invalid_request", "must be 'attestation'") { Pointer = "/data/type" };
         }
 
-        if (!ReportedEvidence.TryRead(open, request.Data.Attributes, out var evidence, out var refusal))
+        if (!LogLength.TryRead(context.Request, open, out var declared, out var undeclared))
+            return undeclared;
+        if (!ReportedEvidence.TryRead(open, request.Data.Attributes, declared, out var evidence, out var refusal))
             return refusal;
 
         if (AgentNotices.Refused(request.Meta?.NoticesAfter) is { } impossible)

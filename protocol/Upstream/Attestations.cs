@@ -127,6 +127,9 @@ public sealed record ChosenParameters
     /// <summary>The bytes of the log as they are, in base64: for logs whose paths are no UTF-8.</summary>
     public const string OctetStream = "application/octet-stream";
 
+    /// <summary>Those bytes as one member of gzip (RFC 6713, RFC 1952), in base64: see <see cref="CompressedLog"/>. Ours, and for measurement lists alone.</summary>
+    public const string Gzip = "application/gzip";
+
     public byte[]? Challenge { get; init; }
 
     public string? SignatureScheme { get; init; }
@@ -162,7 +165,7 @@ public sealed record EvidenceData
 
     public long? EntryCount { get; init; }
 
-    /// <summary>The text itself for <c>text/plain</c>, base64 for <c>application/octet-stream</c> (so always for a UEFI log).</summary>
+    /// <summary>The text itself for <c>text/plain</c>, base64 for <c>application/octet-stream</c> (so always for a UEFI log) and <c>application/gzip</c>.</summary>
     [JsonConverter(typeof(Utf8TextConverter))]
     public ReadOnlyMemory<byte>? Entries { get; init; }
 }

@@ -1,5 +1,8 @@
+using System.IO.Compression;
 using System.Text;
 using Keylime.Attestation;
+using Keylime.Protocol;
+using Keylime.Protocol.Upstream;
 
 namespace Keylime.Fuzz;
 
@@ -11,6 +14,29 @@ internal static class ListTargets
         // no two encodings of one state
         if (ImaState.TryDecode(bytes, out var state, out _) && !state.Encode().AsSpan().SequenceEqual(bytes))
             throw new InvalidOperationException("malleable");
+    }
+
+    // A log that is taken is what its size and CRC say, and within the bounds, whatever was sent.
+    public static void Members(byte[] bytes)
+    {
+        const int most = 1 << 20;
+        if (CompressedLog.TryInflate(bytes, null, most, out var log, out _) && (log.Length > Math.Min(most, bytes.Length * CompressedLog.MaxRatio)
+            || BitConverter.ToUInt32(bytes, bytes.Length - 4) != log.Length || BitConverter.ToUInt32(bytes, bytes.Length - 8) != Crc32.Append(0, log.Span)))
+            throw new InvalidOperationException("beyond its bounds");
+    }
+
+    // Of each kind of blocks.
+    public static IEnumerable<byte[]> MemberSeeds(byte[] list) =>
+        from level in (CompressionLevel[])[CompressionLevel.NoCompression, CompressionLevel.Fastest, CompressionLevel.SmallestSize]
+        from text in (byte[][])[list, list[..20]]
+        select Gzip(text, level);
+
+    private static byte[] Gzip(byte[] text, CompressionLevel level)
+    {
+        using var member = new MemoryStream();
+        using (var gzip = new GZipStream(member, level, leaveOpen: true))
+            gzip.Write(text);
+        return member.ToArray();
     }
 
     public static void Policies(byte[] bytes)

@@ -6,6 +6,7 @@ using Keylime.Protocol.Payloads;
 namespace Keylime.Protocol.Tests;
 
 /// <summary>A sealed content opens whole and unaltered, or not at all; with a second implementation of the format, made from its description, as oracle.</summary>
+[Collection("memory is measured")] // of the whole process
 public sealed class PayloadCipherTests
 {
     private const int Tag = 16;

@@ -11,13 +11,13 @@ public static class Wire
     public const string Json = "application/json";
     public const string JsonApi = "application/vnd.api+json";
 
-    /// <param name="body">A JSON node, bytes, or text.</param>
+    /// <param name="body">A JSON node, bytes, text, or content that has more headers.</param>
     public static async Task<Reply> SendAsync(HttpClient client, string method, string path, object? body, string contentType, string? token, CancellationToken cancel)
     {
         using var request = new HttpRequestMessage(new HttpMethod(method), path);
         if (body is not null)
         {
-            request.Content = new ByteArrayContent(body as byte[] ?? Encoding.UTF8.GetBytes(body is JsonNode node ? node.ToJsonString() : (string)body));
+            request.Content = body as HttpContent ?? new ByteArrayContent(body as byte[] ?? Encoding.UTF8.GetBytes(body is JsonNode node ? node.ToJsonString() : (string)body));
             if (contentType.Length > 0)
                 request.Content.Headers.TryAddWithoutValidation("Content-Type", contentType);
         }

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.IO.Compression;
 using System.Net;
 using System.Security.Cryptography;
 using System.Text;
@@ -41,6 +42,9 @@ public abstract class WireAgent : IDisposable
 
     /// <summary>What it sends as its endorsement certificate.</summary>
     public string EndorsementCertificate { get; set; } = "";
+
+    /// <summary>The formats in which it offers its measurement list; upstream's agent has the first alone.</summary>
+    public IReadOnlyList<string> Formats { get; set; } = ["text/plain"];
 
     /// <summary>Its firmware's event log; <see langword="null"/> for a machine that has none to offer.</summary>
     public byte[]? BootLog { get; set; }
@@ -191,7 +195,7 @@ public abstract class WireAgent : IDisposable
                         ["entry_count"] = ImaList.Count(b => b == '\n'),
                         ["supports_partial_access"] = true,
                         ["appendable"] = true,
-                        ["formats"] = new JsonArray("text/plain"),
+                        ["formats"] = new JsonArray([.. Formats.Select(static f => (JsonNode)f)]),
                     },
                 },
                 .. BootLog is null ? Array.Empty<JsonNode>() : [uefi],
@@ -225,6 +229,7 @@ public abstract class WireAgent : IDisposable
             new PcrSelection(algorithm, PcrSet.Of([.. pcrs!.AsArray().Select(p => p!.GetValue<int>())])),
             requested.FirstOrDefault(r => r!["evidence_type"]!.GetValue<string>() == "ima_log")?["chosen_parameters"]!["starting_offset"]!.GetValue<int>())
         {
+            Format = requested.FirstOrDefault(r => r!["evidence_type"]!.GetValue<string>() == "ima_log")?["chosen_parameters"]!["format"]!.GetValue<string>() ?? "text/plain",
             BootLog = requested.Any(r => r!["evidence_type"]!.GetValue<string>() == "uefi_log"),
         };
     }
@@ -233,18 +238,18 @@ public abstract class WireAgent : IDisposable
     public Collected Collect(Asked asked)
     {
         var (message, signature, pcrs) = Tpm.Quote(asked.Nonce, asked.Selection);
-        return new Collected(message, signature, pcrs, asked.Offset is { } offset ? LinesFrom(offset) : null) { BootLog = asked.BootLog ? BootLog : null };
+        return new Collected(message, signature, pcrs, asked.Offset is { } offset ? LinesFrom(offset) : null) { BootLog = asked.BootLog ? BootLog : null, Format = asked.Format };
     }
 
     public Task<Reply> SubmitAsync(Asked asked, Collected evidence) =>
-        SendAsync("PATCH", asked.Location, evidence.ToJson(), Wire.JsonApi, Token);
+        SendAsync("PATCH", asked.Location, evidence.ToContent(evidence.ToJson()), Wire.JsonApi, Token);
 
     /// <summary>Answers, and wants to be asked for the next with the answer.</summary>
     public Task<Reply> SubmitAndGoOnAsync(Asked asked, Collected evidence)
     {
         var document = evidence.ToJson();
         document["meta"] = new JsonObject { ["next_wanted"] = true };
-        return SendAsync("PATCH", asked.Location, document, Wire.JsonApi, Token);
+        return SendAsync("PATCH", asked.Location, evidence.ToContent(document), Wire.JsonApi, Token);
     }
 
     /// <summary>What was asked in advance, with the answer to evidence that passed.</summary>
@@ -295,11 +300,40 @@ public abstract class WireAgent : IDisposable
 public sealed record Asked(string Location, byte[] Nonce, PcrSelection Selection, int? Offset)
 {
     public bool BootLog { get; init; }
+
+    public string Format { get; init; } = "text/plain";
 }
 
 public sealed record Collected(byte[] Message, byte[] Signature, byte[] Pcrs, byte[]? Lines)
 {
     public byte[]? BootLog { get; init; }
+
+    /// <summary>How the lines go out.</summary>
+    public string Format { get; init; } = "text/plain";
+
+    /// <summary>What goes out as gzip, where it is not what the lines make.</summary>
+    public byte[]? Member { get; init; }
+
+    /// <summary>What it says of the lines' length, where it is not the truth; nothing for an empty text.</summary>
+    public string? Declared { get; init; }
+
+    /// <summary>One member of gzip, by the runtime's writer. Of nothing that makes nothing.</summary>
+    public static byte[] Gzip(byte[] lines)
+    {
+        using var member = new MemoryStream();
+        using (var gzip = new GZipStream(member, CompressionLevel.Optimal, leaveOpen: true))
+            gzip.Write(lines);
+        return lines.Length == 0 ? [31, 139, 8, 0, 0, 0, 0, 0, 0, 255, 3, 0, .. new byte[8]] : member.ToArray();
+    }
+
+    /// <summary>The body, and with compressed lines the header that goes with it.</summary>
+    public HttpContent ToContent(JsonObject document)
+    {
+        var content = new ByteArrayContent(Encoding.UTF8.GetBytes(document.ToJsonString()));
+        if (Format == "application/gzip" && Declared != "")
+            content.Headers.Add("Keylime-Log-Length", Declared ?? Lines!.Length.ToString(CultureInfo.InvariantCulture));
+        return content;
+    }
 
     public JsonObject ToJson()
     {
@@ -330,10 +364,17 @@ public sealed record Collected(byte[] Message, byte[] Signature, byte[] Pcrs, by
             {
                 ["evidence_class"] = "log",
                 ["evidence_type"] = "ima_log",
-                ["data"] = new JsonObject { ["entries"] = Encoding.UTF8.GetString(Lines), ["entry_count"] = Lines.Count(b => b == '\n') },
+                ["data"] = new JsonObject { ["entries"] = Entries(Lines), ["entry_count"] = Lines.Count(b => b == '\n') },
             });
         }
 
         return WireAgent.Document("attestation", new JsonObject { ["evidence_collected"] = items });
     }
+
+    private string Entries(byte[] lines) => Format switch
+    {
+        "application/gzip" => Convert.ToBase64String(Member ?? Gzip(lines)),
+        "application/octet-stream" => Convert.ToBase64String(lines),
+        _ => Encoding.UTF8.GetString(lines),
+    };
 }
