@@ -9,6 +9,7 @@ namespace Keylime.Functions.Tests;
 /// <summary>What changes the state of a node, by its agent, by an operator, or by time.</summary>
 internal static class OfNodes
 {
+    private const int Advance = 4; // the same, where the service asks in advance
     private const int Brief = 1; // seconds from one attestation to the next: so that no timer of the service runs before the change is over
 
     public static Dictionary<string, Change> Changes { get; } = new()
@@ -100,6 +101,23 @@ internal static class OfNodes
                 await s.CountsAgreeAsync();
             })
         { Happened = static async (s, _) => await s.CountVerdictsAsync() > 0 },
+        ["fail at what was asked in advance"] = new(
+            async a =>
+            {
+                await a.EnrolAsync(Advance);
+                await a.AuthenticateAsync();
+                a.AskedInAdvance = await a.AttestAndGoOnAsync();
+                a.Wait(TimeSpan.FromSeconds(Advance));
+                await a.MeasureAsync("/evil");
+            },
+            (s, a) => a.GoOnAtAsync(s),
+            async s =>
+            {
+                await s.IsAsync("failed", "/evil");
+                await s.ToldOnceAsync("node.trusted", "node.failed");
+                await s.CountsAgreeAsync(3);
+            })
+        { Happened = static async (s, _) => await s.CountVerdictsAsync() > 1 },
         ["retire"] = new(
             a => a.EnrolAsync(),
             async (s, a) => (await s.Operator.SendAsync("POST", $"/v1/nodes/{a.Id}/retire")).Status == HttpStatusCode.OK,

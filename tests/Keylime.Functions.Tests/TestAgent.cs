@@ -118,6 +118,23 @@ internal sealed class TestAgent : WireAgent
         return asked.Status == HttpStatusCode.Created && (await here.SubmitAsync(Read(asked), here.Collect(Read(asked)))).Status == HttpStatusCode.Accepted;
     }
 
+    /// <summary>What the last answer asked in advance, if it was kept.</summary>
+    public Asked? AskedInAdvance { get; set; }
+
+    /// <summary>Answers what was asked in advance at another process; where that is over, it asks anew, as the agent does.</summary>
+    /// <returns>True where its evidence was accepted.</returns>
+    public async Task<bool> GoOnAtAsync(TestService service)
+    {
+        using var here = At(service);
+        here.Token = Token;
+        return (await here.SubmitAndGoOnAsync(AskedInAdvance!, here.Collect(AskedInAdvance!))).Status switch
+        {
+            HttpStatusCode.Accepted => true,
+            HttpStatusCode.Forbidden => await AttestAtAsync(service),
+            _ => false,
+        };
+    }
+
     /// <summary>A new boot: the list starts anew.</summary>
     public async Task RestartImaAsync()
     {

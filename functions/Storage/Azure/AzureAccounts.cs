@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using Azure.Core;
@@ -138,5 +139,8 @@ internal sealed class AzureAccounts
 /// <summary>One storage account: its tables, the container of its blobs, and its queues.</summary>
 internal sealed record AzureAccount(string Name, TableServiceClient Tables, BlobContainerClient Blobs, QueueServiceClient Queues)
 {
-    public AzureTable Table(string name) => new(Tables.GetTableClient(name));
+    private readonly ConcurrentDictionary<string, AzureTable> _tables = new();
+
+    // A client is made once: it makes its own diagnostics and pipeline, more than a request of it costs.
+    public AzureTable Table(string name) => _tables.GetOrAdd(name, static (name, tables) => new AzureTable(tables.GetTableClient(name)), Tables);
 }

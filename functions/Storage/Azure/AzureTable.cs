@@ -28,10 +28,10 @@ internal sealed class AzureTable(TableClient client)
     /// <returns>Empty where there is none: no row of ours.</returns>
     public static byte[] Body(TableEntity entity)
     {
-        var body = new List<byte>();
+        byte[] body = [];
         for (var i = 0; entity.TryGetValue($"Body{i:d2}", out var part) && part is byte[] bytes; i++)
-            body.AddRange(bytes);
-        return [.. body];
+            body = i == 0 ? bytes : [.. body, .. bytes];
+        return body;
     }
 
     public Task<TableEntity?> FindAsync(string partition, string row, CancellationToken cancel) => AzureErrors.TranslateAsync(async () =>
