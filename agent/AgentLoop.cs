@@ -98,7 +98,7 @@ internal sealed class AgentLoop(AgentOptions options, Func<ITpmDevice> openTpm, 
                     return exit;
                 }
 
-                NativeMemory.Return();
+                SmallHeap.Return();
                 Resting(pause);
                 await Task.Delay(pause, time, cancel);
             }

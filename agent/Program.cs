@@ -30,6 +30,7 @@ if (args is ["--version"])
     return ok;
 }
 
+SmallHeap.LeaveSystemCertificates();
 using var stopping = new CancellationTokenSource();
 using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Stop);
 using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);
